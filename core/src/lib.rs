@@ -1,0 +1,20 @@
+//! Daywise's pure core: what a reading, a day, a feature, a model and a prediction are.
+//!
+//! Nothing here does I/O, reads a clock, draws a random number or logs; time comes in as an
+//! argument. The agent, the server and the batch commands all call this one code, so a
+//! sensor-day gives the same features and the same prediction wherever it is computed.
+//! Transcendental functions come from `libm` and sums run in a fixed order, so results are
+//! bit-identical on every architecture.
+#![no_std]
+
+extern crate alloc;
+
+pub mod chunk;
+pub mod duration;
+pub mod features;
+pub mod model;
+pub mod predict;
+pub mod quantity;
+pub mod reading;
+pub mod time;
+pub mod wire;
