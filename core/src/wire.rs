@@ -95,6 +95,9 @@ pub struct SensorDay {
     pub features: Option<Features>,
     /// What the gateway's model said, or `None` while it had none for this family.
     pub prediction: Option<Prediction>,
+    /// How far the day lies from the sensor's own usual day, in its own standard deviations;
+    /// `None` while the gateway has not seen enough of its days.
+    pub deviation: Option<f32>,
 }
 
 /// An outbox entry.
@@ -248,6 +251,7 @@ mod tests {
                     coverage: 1.0,
                     features: Some(features),
                     prediction: None,
+                    deviation: None,
                 },
             }],
         }
