@@ -9,7 +9,10 @@
 
 extern crate alloc;
 
+pub mod baseline;
+pub mod block;
 pub mod chunk;
+pub mod collect;
 pub mod duration;
 pub mod features;
 pub mod model;
@@ -17,4 +20,5 @@ pub mod predict;
 pub mod quantity;
 pub mod reading;
 pub mod time;
+pub mod update;
 pub mod wire;
