@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(first, samples[..4096]);
         assert!(!rest.is_empty());
         assert_eq!(decode(BASE, &[]), Ok(Vec::new()));
-        assert_eq!(encode(BASE, &[]), []);
+        assert!(encode(BASE, &[]).is_empty());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod baseline;
 pub mod block;
 pub mod chunk;
 pub mod collect;
+pub mod decode;
 pub mod duration;
 pub mod features;
 pub mod model;

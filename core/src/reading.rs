@@ -78,6 +78,8 @@ refusals! {
     TooManySensors = "too_many_sensors";
     /// One more sample than a sensor's day may hold.
     DayFull = "day_full";
+    /// The sensor's id is empty, too long, or has signs that a topic cannot have.
+    BadSensor = "bad_sensor";
 }
 
 /// Values that mean "no value", by documented use: -127 °C is a DS1820 that does not answer,
