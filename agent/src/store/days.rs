@@ -1,0 +1,205 @@
+//! Days: closing them, keeping what was computed from them, and forgetting old ones.
+//!
+//! Closing is two steps, each atomic: [`Store::begin_close`] marks every sensor-day of the date
+//! dirty, and each [`Store::commit_days`] unmarks those it carries. So a crash in between leaves
+//! just the rest to do, and late readings go the same way.
+
+use std::ops::{ControlFlow, Range};
+
+use daywise_core::{reading::SensorIx, time::LocalDate, wire::SensorDay};
+
+use super::{
+    CLEAN_UP_BATCH, State, Store, StoreError,
+    disk::Changes,
+    keys,
+    records::{DayRecord, LocalDayValue, seal, seal_value, unseal, unseal_value},
+};
+
+/// What was computed from one sensor-day.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DayCommit {
+    /// The day.
+    pub date: LocalDate,
+    /// The sensor.
+    pub sensor: SensorIx,
+    /// What is kept here.
+    pub record: DayRecord,
+    /// What goes to the server; `None` where there is none.
+    pub upload: Option<SensorDay>,
+    /// The sensor's baseline after this day, opaque here; `None` leaves it as it is.
+    pub sensor_state: Option<Vec<u8>>,
+}
+
+/// What to forget of old days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prune {
+    /// The readings only; features and predictions stay.
+    Readings,
+    /// Everything but what is in the outbox.
+    Days,
+}
+
+impl Store {
+    /// Closes an open day: from now on its readings are late. Marks all its sensor-days dirty
+    /// and returns the sensors. A day that is not open has none to mark.
+    ///
+    /// # Errors
+    /// The disk refuses; the day is then still open.
+    pub fn begin_close(&self, date: LocalDate) -> Result<Vec<SensorIx>, StoreError> {
+        let mut state = self.state();
+        let Some(known) = state.days.get(&date).copied().filter(|known| known.open) else {
+            return Ok(Vec::new());
+        };
+        let sensors = self.sensors_with_readings(&state, date)?;
+        let closed = LocalDayValue { open: false, ..known };
+        let mut changes = Changes::default();
+        let key = keys::local_day(date);
+        let record = seal_value("a day's record", &key, &closed)?;
+        changes.put(key, record);
+        for &sensor in &sensors {
+            let key = keys::dirty(date, sensor);
+            let record = seal("a mark", &key, &[])?;
+            changes.put(key, record);
+        }
+        self.disk.write(changes)?;
+        state.days.insert(date, closed);
+        state.dirty.extend(sensors.iter().map(|&sensor| (date, sensor)));
+        Ok(sensors)
+    }
+
+    /// The sensor-days whose features are to be computed, by date and sensor.
+    #[must_use]
+    pub fn dirty(&self) -> Vec<(LocalDate, SensorIx)> {
+        self.state().dirty.iter().copied().collect()
+    }
+
+    /// Keeps what was computed from some sensor-days, puts their uploads into the outbox under
+    /// consecutive numbers, and unmarks them: all at once. No readings of these sensor-days may
+    /// be appended between reading their chunks and this.
+    ///
+    /// If the outbox is then larger than it may be, its oldest entries are given up, though
+    /// never those of this commit.
+    ///
+    /// # Errors
+    /// The disk refuses, or something is too large for a record; nothing has changed then.
+    pub fn commit_days(&self, commits: &[DayCommit]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let mut outbox = state.outbox;
+        let mut changes = Changes::default();
+        for commit in commits {
+            let key = keys::day(commit.date, commit.sensor);
+            let record = seal_value("a sensor-day", &key, &commit.record)?;
+            changes.put(key, record);
+            if let Some(bytes) = &commit.sensor_state {
+                let key = keys::state(commit.sensor);
+                let record = seal("a sensor's state", &key, bytes)?;
+                changes.put(key, record);
+            }
+            if let Some(upload) = &commit.upload {
+                self.put_in_outbox(&mut changes, &mut outbox, upload)?;
+            }
+            if state.dirty.contains(&(commit.date, commit.sensor)) {
+                changes.remove(keys::dirty(commit.date, commit.sensor));
+            }
+        }
+        self.finish_outbox(&mut changes, &state.outbox, &mut outbox)?;
+        self.disk.write(changes)?;
+        state.outbox = outbox;
+        for commit in commits {
+            state.dirty.remove(&(commit.date, commit.sensor));
+        }
+        Ok(())
+    }
+
+    /// Takes a dirty mark off without a commit, such as when the day turns out unchanged.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn unmark(&self, date: LocalDate, sensor: SensorIx) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if state.dirty.contains(&(date, sensor)) {
+            let mut changes = Changes::default();
+            changes.remove(keys::dirty(date, sensor));
+            self.disk.write(changes)?;
+            state.dirty.remove(&(date, sensor));
+        }
+        Ok(())
+    }
+
+    /// What is kept of one sensor-day.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn day_record(
+        &self,
+        date: LocalDate,
+        sensor: SensorIx,
+    ) -> Result<Option<DayRecord>, StoreError> {
+        let key = keys::day(date, sensor);
+        let record = self.disk.get(&key)?;
+        Ok(record.and_then(|record| self.sound(&key, unseal_value(&key, &record))))
+    }
+
+    /// The sensor's state as last committed.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn sensor_state(&self, sensor: SensorIx) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = keys::state(sensor);
+        let record = self.disk.get(&key)?;
+        Ok(record.and_then(|record| self.sound(&key, unseal(&key, &record).map(<[u8]>::to_vec))))
+    }
+
+    /// Forgets days before `before`. Readings of them that come later must be refused by the
+    /// caller, or they would make a new, thin day.
+    ///
+    /// # Errors
+    /// The disk refuses; what went is gone.
+    pub fn prune(&self, what: Prune, before: LocalDate) -> Result<(), StoreError> {
+        // What is still in the journal would come back with the next fold.
+        self.fold()?;
+        let mut state = self.state();
+        self.close_all_before(&mut state, before)?;
+        self.remove_all(keys::dirty_before(before))?;
+        state.dirty.retain(|&(date, _)| date >= before);
+        self.remove_all(keys::blocks_before(before))?;
+        if what == Prune::Days {
+            self.remove_all(keys::days_before(before))?;
+            self.remove_all(keys::local_days_before(before))?;
+            state.days.retain(|&date, _| date >= before);
+        }
+        Ok(())
+    }
+
+    /// A day whose readings go cannot be open.
+    fn close_all_before(&self, state: &mut State, before: LocalDate) -> Result<(), StoreError> {
+        let mut changes = Changes::default();
+        for known in state.days.range_mut(..before).map(|(_, known)| known) {
+            if std::mem::take(&mut known.open) {
+                let key = keys::local_day(known.day.date);
+                let record = seal_value("a day's record", &key, known)?;
+                changes.put(key, record);
+            }
+        }
+        self.disk.write(changes)
+    }
+
+    /// Removes all records in `range` in batches.
+    pub(super) fn remove_all(&self, range: Range<Vec<u8>>) -> Result<(), StoreError> {
+        loop {
+            let mut changes = Changes::default();
+            self.disk.scan(range.clone(), |key, _| {
+                changes.remove(key.to_vec());
+                if changes.len() < CLEAN_UP_BATCH {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+            if changes.is_empty() {
+                return Ok(());
+            }
+            self.disk.write(changes)?;
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the store holds, for metrics and for people.
+
+use std::{ops::ControlFlow, sync::PoisonError};
+
+use daywise_core::{reading::SensorIx, time::LocalDate};
+
+use super::{Store, StoreError, keys, records::{DayRecord, unseal_value}};
+
+/// Figures of the store, cheap enough to be asked for at any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes that its files take.
+    pub bytes_on_disk: u64,
+    /// Sensors known.
+    pub sensors: u64,
+    /// Days that still take readings.
+    pub open_days: u64,
+    /// Sensor-days whose features are to be computed.
+    pub dirty: u64,
+    /// Journal records that are not folded yet.
+    pub journal_records: u64,
+    /// Their bytes.
+    pub journal_bytes: u64,
+    /// Entries that wait for the server.
+    pub outbox_entries: u64,
+    /// Their bytes.
+    pub outbox_bytes: u64,
+    /// Entries given up for lack of space or because of damage, ever.
+    pub outbox_evicted: u64,
+    /// Distinct damaged records met since the store was opened.
+    pub damaged: u64,
+}
+
+impl Store {
+    /// The store's figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
+        let state = self.state();
+        Stats {
+            bytes_on_disk: self.disk.size_on_disk(),
+            sensors: state.sensors,
+            open_days: state.days.values().filter(|known| known.open).count() as u64,
+            dirty: state.dirty.len() as u64,
+            journal_records: state.journal_records,
+            journal_bytes: state.journal_bytes,
+            outbox_entries: state.outbox.entries(),
+            outbox_bytes: state.outbox.bytes,
+            outbox_evicted: state.outbox.evicted,
+            damaged,
+        }
+    }
+
+    /// Journal records and their bytes, without looking at the disk.
+    #[must_use]
+    pub fn journal_size(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.journal_records, state.journal_bytes)
+    }
+
+    /// Shows all sensor-days that are kept, by date and sensor, until `visit` breaks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn day_records(
+        &self,
+        visit: &mut dyn FnMut(LocalDate, SensorIx, DayRecord) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.disk.scan(keys::all_days(), |key, record| {
+            let place = keys::date_and_sensor(key);
+            match (place, self.sound(key, unseal_value(key, record))) {
+                (Some((date, sensor)), Some(day)) => visit(date, sensor, day),
+                _ => ControlFlow::Continue(()),
+            }
+        })
+    }
+
+    /// All days that are kept of one sensor, by date.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn days_of(&self, sensor: SensorIx) -> Result<Vec<(LocalDate, DayRecord)>, StoreError> {
+        let mut days = Vec::new();
+        self.day_records(&mut |date, of, day| {
+            if of == sensor {
+                days.push((date, day));
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(days)
+    }
+}

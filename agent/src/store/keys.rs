@@ -1,0 +1,213 @@
+//! The key layout. One tree, so that any set of changes can be one atomic batch.
+//!
+//! | key | tag | then | value |
+//! |---|---|---|---|
+//! | `meta/schema` | `m` | `s` | the store's schema, `u16` |
+//! | `meta/outbox` | `m` | `o` | stream, next and lowest number, bytes held, entries evicted |
+//! | `sensor/{ix}` | `s` | ix | id and quantity |
+//! | `localday/{date}` | `l` | date | the day's bounds; open or closed |
+//! | `journal/{seq}` | `j` | seq | readings of one commit, all sensors, not yet folded |
+//! | `block/{date}/{sensor}/{n}` | `b` | date, ix, n | samples in arrival order |
+//! | `dirty/{date}/{sensor}` | `d` | date, ix | nothing: its features are to be computed |
+//! | `day/{date}/{sensor}` | `r` | date, ix | features, prediction, revision |
+//! | `state/{sensor}` | `t` | ix | the sensor's baseline, opaque here |
+//! | `outbox/{seq}` | `o` | seq | a sensor-day that waits for the server |
+//!
+//! `ix` and `n` are `u32`, `seq` is `u64`, all big endian; `date` is days since 1970 as `u32` with
+//! the sign bit flipped. So a scan goes by date, then sensor, then age.
+
+use std::ops::Range;
+
+use daywise_core::{reading::SensorIx, time::LocalDate};
+
+pub(super) const META_SCHEMA: &[u8] = b"ms";
+pub(super) const META_OUTBOX: &[u8] = b"mo";
+
+const SENSOR: u8 = b's';
+const LOCAL_DAY: u8 = b'l';
+const JOURNAL: u8 = b'j';
+const BLOCK: u8 = b'b';
+const DIRTY: u8 = b'd';
+const DAY: u8 = b'r';
+const STATE: u8 = b't';
+const OUTBOX: u8 = b'o';
+
+fn date_part(date: LocalDate) -> [u8; 4] {
+    (date.0.cast_unsigned() ^ (1 << 31)).to_be_bytes()
+}
+
+fn key(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(tag);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+pub(super) fn sensor(ix: SensorIx) -> Vec<u8> {
+    key(SENSOR, &[&ix.0.to_be_bytes()])
+}
+
+pub(super) fn local_day(date: LocalDate) -> Vec<u8> {
+    key(LOCAL_DAY, &[&date_part(date)])
+}
+
+pub(super) fn journal(seq: u64) -> Vec<u8> {
+    key(JOURNAL, &[&seq.to_be_bytes()])
+}
+
+pub(super) fn block(date: LocalDate, ix: SensorIx, n: u32) -> Vec<u8> {
+    key(BLOCK, &[&date_part(date), &ix.0.to_be_bytes(), &n.to_be_bytes()])
+}
+
+pub(super) fn dirty(date: LocalDate, ix: SensorIx) -> Vec<u8> {
+    key(DIRTY, &[&date_part(date), &ix.0.to_be_bytes()])
+}
+
+pub(super) fn day(date: LocalDate, ix: SensorIx) -> Vec<u8> {
+    key(DAY, &[&date_part(date), &ix.0.to_be_bytes()])
+}
+
+pub(super) fn state(ix: SensorIx) -> Vec<u8> {
+    key(STATE, &[&ix.0.to_be_bytes()])
+}
+
+pub(super) fn outbox(seq: u64) -> Vec<u8> {
+    key(OUTBOX, &[&seq.to_be_bytes()])
+}
+
+/// All keys that begin with `prefix`; its last byte is not 0xff for any prefix used here, or it
+/// is carried over.
+fn under(prefix: Vec<u8>) -> Range<Vec<u8>> {
+    let mut end = prefix.clone();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            break;
+        }
+    }
+    prefix..end
+}
+
+pub(super) fn all_sensors() -> Range<Vec<u8>> {
+    under(vec![SENSOR])
+}
+
+pub(super) fn all_local_days() -> Range<Vec<u8>> {
+    under(vec![LOCAL_DAY])
+}
+
+pub(super) fn all_journal() -> Range<Vec<u8>> {
+    under(vec![JOURNAL])
+}
+
+pub(super) fn all_dirty() -> Range<Vec<u8>> {
+    under(vec![DIRTY])
+}
+
+pub(super) fn all_days() -> Range<Vec<u8>> {
+    under(vec![DAY])
+}
+
+pub(super) fn outbox_from(seq: u64) -> Range<Vec<u8>> {
+    outbox(seq)..under(vec![OUTBOX]).end
+}
+
+pub(super) fn blocks_of_date(date: LocalDate) -> Range<Vec<u8>> {
+    under(key(BLOCK, &[&date_part(date)]))
+}
+
+/// The blocks of `date` of this sensor and all with a higher number.
+pub(super) fn blocks_of_date_from(date: LocalDate, ix: SensorIx) -> Range<Vec<u8>> {
+    block(date, ix, 0)..blocks_of_date(date).end
+}
+
+pub(super) fn blocks_of(date: LocalDate, ix: SensorIx) -> Range<Vec<u8>> {
+    under(key(BLOCK, &[&date_part(date), &ix.0.to_be_bytes()]))
+}
+
+pub(super) fn local_days_before(date: LocalDate) -> Range<Vec<u8>> {
+    vec![LOCAL_DAY]..local_day(date)
+}
+
+pub(super) fn blocks_before(date: LocalDate) -> Range<Vec<u8>> {
+    vec![BLOCK]..blocks_of_date(date).start
+}
+
+pub(super) fn dirty_before(date: LocalDate) -> Range<Vec<u8>> {
+    vec![DIRTY]..key(DIRTY, &[&date_part(date)])
+}
+
+pub(super) fn days_before(date: LocalDate) -> Range<Vec<u8>> {
+    vec![DAY]..key(DAY, &[&date_part(date)])
+}
+
+/// Takes 4 bytes of a key.
+fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    bytes.split_first_chunk::<4>().map(|(part, rest)| (u32::from_be_bytes(*part), rest))
+}
+
+/// Date and sensor of a `block`, `dirty` or `day` key.
+pub(super) fn date_and_sensor(key: &[u8]) -> Option<(LocalDate, SensorIx)> {
+    let (_tag, rest) = key.split_first()?;
+    let (date, rest) = take_u32(rest)?;
+    let (ix, _) = take_u32(rest)?;
+    Some((LocalDate((date ^ (1 << 31)).cast_signed()), SensorIx(ix)))
+}
+
+/// The number at the end of a `block` key.
+pub(super) fn block_number(key: &[u8]) -> Option<u32> {
+    key.last_chunk::<4>().filter(|_| key.len() == 13).map(|part| u32::from_be_bytes(*part))
+}
+
+/// The number of a `sensor` or `state` key.
+pub(super) fn sensor_of(key: &[u8]) -> Option<SensorIx> {
+    key.last_chunk::<4>().filter(|_| key.len() == 5).map(|part| SensorIx(u32::from_be_bytes(*part)))
+}
+
+/// The number of a `journal` or `outbox` key.
+pub(super) fn seq_of(key: &[u8]) -> Option<u64> {
+    key.last_chunk::<8>().filter(|_| key.len() == 9).map(|part| u64::from_be_bytes(*part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_by_date_then_sensor_then_age() {
+        let ordered = [
+            block(LocalDate(i32::MIN), SensorIx(9), 9),
+            block(LocalDate(-1), SensorIx(u32::MAX), 0),
+            block(LocalDate(0), SensorIx(0), 255),
+            block(LocalDate(0), SensorIx(0), 256),
+            block(LocalDate(0), SensorIx(1), 0),
+            block(LocalDate(1), SensorIx(0), 0),
+        ];
+        assert!(ordered.is_sorted());
+        assert!(journal(255) < journal(256));
+    }
+
+    #[test]
+    fn keys_lead_back_to_their_parts() {
+        let (date, ix) = (LocalDate(-5), SensorIx(70_000));
+        for key in [block(date, ix, 3), dirty(date, ix), day(date, ix)] {
+            assert_eq!(date_and_sensor(&key), Some((date, ix)));
+        }
+        assert_eq!(block_number(&block(date, ix, 3)), Some(3));
+        assert_eq!(sensor_of(&state(ix)), Some(ix));
+        assert_eq!(seq_of(&outbox(1 << 40)), Some(1 << 40));
+        assert_eq!(seq_of(b"o12"), None);
+    }
+
+    #[test]
+    fn ranges_hold_their_own_keys_only() {
+        let (date, ix) = (LocalDate(3), SensorIx(u32::MAX));
+        let range = blocks_of(date, ix);
+        assert!(range.contains(&block(date, ix, 0)) && range.contains(&block(date, ix, u32::MAX)));
+        assert!(!range.contains(&block(LocalDate(4), SensorIx(0), 0)));
+        assert!(!blocks_before(date).contains(&block(date, SensorIx(0), 0)));
+        assert!(blocks_before(date).contains(&block(LocalDate(2), ix, 7)));
+        assert!(outbox_from(5).contains(&outbox(u64::MAX)));
+        assert!(!outbox_from(5).contains(&outbox(4)));
+    }
+}

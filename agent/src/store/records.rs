@@ -1,0 +1,162 @@
+//! The records' bytes: versioned, checksummed, and bound to their key.
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 4 | CRC-32 of key, schema and payload, little endian |
+//! | 1 | schema of this kind of record |
+//! | n | payload: postcard, or samples as [`daywise_core::block`] writes them |
+//!
+//! The key is in the checksum, so that a value that turns up under another's key is noticed. A
+//! record that does not check out is left where it is and treated as absent.
+
+use daywise_core::{
+    features::Features,
+    predict::Prediction,
+    quantity::Quantity,
+    reading::SensorIx,
+    time::LocalDay,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::error::StoreError;
+
+/// What this build writes, and the newest it reads.
+pub(super) const RECORD_SCHEMA: u8 = 1;
+
+/// No record is larger. A leaf of the tree holds up to 17 of them, and a leaf above a quarter of
+/// a segment would become a file of its own, which sled does not fsync.
+pub(super) const MAX_PAYLOAD_BYTES: usize = 3 * 1024;
+
+/// A sensor in the store's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SensorRecord {
+    /// Its number.
+    pub ix: SensorIx,
+    /// Its id.
+    pub id: String,
+    /// What it measures.
+    pub quantity: Quantity,
+}
+
+/// `sensor/{ix}` without what the key says.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SensorValue {
+    pub(super) id: String,
+    pub(super) quantity: Quantity,
+}
+
+/// `localday/{date}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LocalDayValue {
+    pub(super) day: LocalDay,
+    pub(super) open: bool,
+}
+
+/// What is kept of a sensor's closed day.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DayRecord {
+    /// From 1; one more each time late readings changed the day.
+    pub revision: u32,
+    /// Distinct samples.
+    pub samples: u32,
+    /// Share of the day's expected readings that arrived, 0 to 1.
+    pub coverage: f32,
+    /// `None` when the day has too few samples for any.
+    pub features: Option<Features>,
+    /// `None` while there is no model for the sensor's family.
+    pub prediction: Option<Prediction>,
+    /// Distance from the sensor's own usual day, in its own standard deviations.
+    pub deviation: Option<f32>,
+}
+
+/// `meta/outbox`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OutboxValue {
+    /// Names this outbox; drawn at random when the store was made.
+    pub(super) stream: u64,
+    /// The next entry's number.
+    pub(super) next: u64,
+    /// The lowest number held; `next` when there is none.
+    pub(super) floor: u64,
+    /// Payload bytes held.
+    pub(super) bytes: u64,
+    /// Entries given up for lack of space, ever.
+    pub(super) evicted: u64,
+}
+
+impl OutboxValue {
+    pub(super) fn entries(&self) -> u64 {
+        self.next.saturating_sub(self.floor)
+    }
+}
+
+/// Why a record cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// Fewer bytes than any record has.
+    #[error("cut short")]
+    Short,
+    /// Not the bytes that were written, or not where they were written.
+    #[error("its checksum does not match")]
+    Checksum,
+    /// Written by a newer build.
+    #[error("its schema is newer than this build's")]
+    TooNew,
+    /// The checksum is right, but the content cannot be read.
+    #[error("its content cannot be read")]
+    Content,
+}
+
+fn checksum(key: &[u8], schema: u8, payload: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(key);
+    crc.update(&[schema]);
+    crc.update(payload);
+    crc.finalize()
+}
+
+/// The record of these payload bytes under `key`.
+pub(super) fn seal(what: &'static str, key: &[u8], payload: &[u8]) -> Result<Vec<u8>, StoreError> {
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        let (bytes, limit) = (payload.len(), MAX_PAYLOAD_BYTES);
+        return Err(StoreError::TooLarge { what, bytes, limit });
+    }
+    let mut record = Vec::with_capacity(5 + payload.len());
+    record.extend_from_slice(&checksum(key, RECORD_SCHEMA, payload).to_le_bytes());
+    record.push(RECORD_SCHEMA);
+    record.extend_from_slice(payload);
+    Ok(record)
+}
+
+/// The record of a value in postcard under `key`.
+pub(super) fn seal_value<T: Serialize>(
+    what: &'static str,
+    key: &[u8],
+    value: &T,
+) -> Result<Vec<u8>, StoreError> {
+    let payload = postcard::to_allocvec(value)
+        .map_err(|source| StoreError::Io { operation: "encode a record for", source: source.into() })?;
+    seal(what, key, &payload)
+}
+
+/// The payload of the record under `key`.
+pub(super) fn unseal<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], Damage> {
+    let (stated, rest) = record.split_first_chunk::<4>().ok_or(Damage::Short)?;
+    let (&schema, payload) = rest.split_first().ok_or(Damage::Short)?;
+    if u32::from_le_bytes(*stated) != checksum(key, schema, payload) {
+        return Err(Damage::Checksum);
+    }
+    match schema {
+        RECORD_SCHEMA => Ok(payload),
+        0 => Err(Damage::Content),
+        _ => Err(Damage::TooNew),
+    }
+}
+
+/// The value of the record under `key`.
+pub(super) fn unseal_value<T: DeserializeOwned>(key: &[u8], record: &[u8]) -> Result<T, Damage> {
+    match postcard::take_from_bytes(unseal(key, record)?) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(Damage::Content),
+    }
+}
