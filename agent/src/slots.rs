@@ -235,8 +235,9 @@ impl Slots {
         if self.spare == Some(staged) && self.load(self.spare_slot())?.is_some() {
             return Ok(staged);
         }
-        // The record first: a model without any record is one whose record was lost.
-        if !self.dir.join(RECORD_FILE).exists() {
+        // The record first, if it is not there or was made up for in opening: it must never
+        // call the slot active that is written now.
+        if self.load_record()?.as_ref() != Some(&self.record) {
             self.write_record(&self.record)?;
         }
         // From here on the slot's old content may be gone.
