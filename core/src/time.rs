@@ -53,11 +53,14 @@ pub struct LocalDate(pub i32);
 
 impl LocalDate {
     const EPOCH: Date = Date::constant(1970, 1, 1);
+    /// Beyond either end of the calendar library's years.
+    const MAX_DAYS: i32 = 7_000_000;
 
     /// The date as a calendar library knows it; the calendar's nearest end where out of range.
     #[must_use]
     pub fn to_civil(self) -> Date {
-        Self::EPOCH.saturating_add(self.0.days())
+        // The library panics on more days than it can count, and dates come off the wire.
+        Self::EPOCH.saturating_add(self.0.clamp(-Self::MAX_DAYS, Self::MAX_DAYS).days())
     }
 
     /// The same date as a calendar library gives it.
@@ -165,6 +168,8 @@ mod tests {
         }
         assert_eq!("2024-03-01".parse(), Ok(LocalDate(19_783)));
         assert_eq!("2024-02-30".parse::<LocalDate>(), Err(NotADate));
+        assert_eq!(LocalDate(i32::MAX).to_string(), "9999-12-31");
+        assert_eq!(LocalDate(i32::MIN).to_civil(), Date::MIN);
     }
 
     #[test]

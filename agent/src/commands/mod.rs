@@ -1,0 +1,102 @@
+//! The batch commands: the same code paths as the running agent, from files to files.
+//!
+//! Each command is a `clap` argument struct and a `run` that does the work and reports: messages
+//! to the standard error, data to the standard output, and with `--json` one JSON object as its
+//! last line. An output file appears under its name only when it is whole.
+
+pub mod features;
+mod output;
+pub mod predict;
+pub mod replay;
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use daywise_core::{decode::feature_row::HeaderError, model::ArtifactError, quantity::Quantity};
+use serde::Serialize;
+
+pub use features::FeaturesArgs;
+pub use predict::PredictArgs;
+pub use replay::ReplayArgs;
+
+use crate::csv_input::InputError;
+
+/// A command could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The input cannot be used.
+    #[error(transparent)]
+    Input(InputError),
+    /// A features file's header is not understood.
+    #[error("{} is no features file", path.display())]
+    Features {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: HeaderError,
+    },
+    /// The output cannot be written.
+    #[error("cannot write {}", path.display())]
+    Output {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The model file cannot be read.
+    #[error("cannot read the model {}", path.display())]
+    ReadModel {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The model file is damaged, foreign or unsound.
+    #[error("cannot use the model {}", path.display())]
+    Model {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: ArtifactError,
+    },
+    /// No sensor-day has enough samples to describe.
+    #[error("no sensor's day has at least 2 readings")]
+    NoSensorDay,
+    /// The replay could not be finished.
+    #[error("the replay stopped: {sent} messages sent, {acked} acknowledged")]
+    Replay {
+        /// Messages given to the broker.
+        sent: u64,
+        /// Messages that it acknowledged.
+        acked: u64,
+        /// Why.
+        source: replay::ReplayError,
+    },
+    /// The result cannot be printed.
+    #[error("cannot write to the standard output")]
+    Print(#[source] io::Error),
+}
+
+/// Tells how a command ended: in words to people, as JSON to programs.
+fn report<T: Serialize + Display>(result: &T, json: bool) -> Result<(), CommandError> {
+    // Nobody may be listening; the result stands nevertheless.
+    drop(writeln!(io::stderr(), "{result}"));
+    if json {
+        let text = serde_json::to_string(result)
+            .map_err(|error| CommandError::Print(io::Error::from(error)))?;
+        writeln!(io::stdout(), "{text}").map_err(CommandError::Print)?;
+    }
+    Ok(())
+}
+
+/// Reads `--quantity`.
+fn parse_quantity(name: &str) -> Result<Quantity, String> {
+    Quantity::from_name(name).ok_or_else(|| {
+        let known: Vec<&str> = Quantity::ALL.iter().map(|quantity| quantity.name()).collect();
+        format!("unknown quantity; known are {}", known.join(", "))
+    })
+}
