@@ -1,1 +1,22 @@
-//! x
+//! Daywise's edge agent: readings over MQTT in, day features, predictions and sync out.
+//!
+//! [`run`] is the one place that knows every module. Entry points are in `main.rs`.
+
+pub mod backoff;
+pub mod calendar;
+pub mod clock;
+pub mod commands;
+pub mod commit_policy;
+pub mod config;
+pub mod csv_input;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod mqtt;
+pub mod pipeline;
+mod run;
+pub mod slots;
+pub mod store;
+pub mod sync;
+
+pub use run::{RunError, run};

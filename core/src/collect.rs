@@ -215,8 +215,14 @@ impl Collector {
     }
 
     /// Notes that a closed sensor-day has readings that its last features do not know.
-    pub fn reopen(&mut self, now: UtcMillis, date: LocalDate, sensor: SensorIx) {
+    fn reopen(&mut self, now: UtcMillis, date: LocalDate, sensor: SensorIx) {
         self.reopened.entry((date, sensor)).or_insert(now + self.limits.settle_ms);
+    }
+
+    /// Takes back a sensor-day that was closed or reopened, but not computed, when the power went:
+    /// it is due at once.
+    pub fn restore_dirty(&mut self, now: UtcMillis, date: LocalDate, sensor: SensorIx) {
+        self.reopened.insert((date, sensor), now);
     }
 
     /// Takes back a day that was open when the power went; its readings follow by

@@ -70,7 +70,10 @@ pub async fn run(args: &CheckArgs) -> Result<(), CheckError> {
             let message = result.as_ref().unwrap_or_else(|message| message);
             json!({ "check": what, "ok": result.is_ok(), "message": message })
         };
-        println!("{}", json!({ "failed": failed, "checks": results.iter().map(entry).collect::<Vec<_>>() }));
+        println!(
+            "{}",
+            json!({ "failed": failed, "checks": results.iter().map(entry).collect::<Vec<_>>() })
+        );
     }
     if failed == 0 { Ok(()) } else { Err(CheckError::Failed(failed)) }
 }
@@ -80,7 +83,11 @@ fn check_clock(config: &AgentConfig) -> Result<String, String> {
         return Ok(format!("ticks on {}", config.clock.topic));
     }
     let now = clock::system_now();
-    if now < BUILT_AFTER { Err(format!("{now} is before this build: the clock is not set")) } else { Ok(now.to_string()) }
+    if now < BUILT_AFTER {
+        Err(format!("{now} is before this build: the clock is not set"))
+    } else {
+        Ok(now.to_string())
+    }
 }
 
 fn check_disk(config: &AgentConfig) -> Result<String, String> {
@@ -88,7 +95,9 @@ fn check_disk(config: &AgentConfig) -> Result<String, String> {
     let in_words = |error: io::Error| format!("{}: {error}", path.display());
     std::fs::create_dir_all(path).map_err(in_words)?;
     let probe = path.join(".writable");
-    std::fs::write(&probe, b"probe").and_then(|()| std::fs::remove_file(&probe)).map_err(in_words)?;
+    std::fs::write(&probe, b"probe")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(in_words)?;
     let space = rustix::fs::statvfs(path).map_err(|error| in_words(error.into()))?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     let message = format!("{} MB free at {}", free >> 20, path.display());
@@ -99,10 +108,12 @@ fn check_store(config: &AgentConfig) -> Result<String, String> {
     if http::ask_running(&config.state_dir).is_some() {
         return Ok("in use by the running agent".into());
     }
-    let store = crate::run::open_store(config).map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))?;
+    let store = crate::run::open_store(config)
+        .map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))?;
     let slots = Slots::open(&config.state_dir).map_err(|error| error.to_string())?;
     let version = slots.active_ref().map(|model| model.version);
-    let model = version.map_or("no model yet".to_owned(), |version| format!("model version {version}"));
+    let model =
+        version.map_or("no model yet".to_owned(), |version| format!("model version {version}"));
     Ok(format!("{} entries in the outbox, {model}", store.stats().outbox_entries))
 }
 

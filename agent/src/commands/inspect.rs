@@ -63,7 +63,10 @@ pub fn run(args: &InspectArgs) -> Result<(), InspectError> {
     match args.what {
         What::Sensors => {
             for sensor in sensors {
-                println!("{}", json!({ "number": sensor.ix.0, "sensor": sensor.id, "quantity": sensor.quantity }));
+                println!(
+                    "{}",
+                    json!({ "number": sensor.ix.0, "sensor": sensor.id, "quantity": sensor.quantity })
+                );
             }
         }
         What::Days => {
@@ -71,14 +74,19 @@ pub fn run(args: &InspectArgs) -> Result<(), InspectError> {
                 for (date, record) in store.days_of(sensor.ix).map_err(InspectError::Read)? {
                     let features = record.features.as_ref().map(|features| {
                         let names = features.set().feature_names().iter();
-                        let named = names.zip(features.iter()).map(|(name, value)| ((*name).to_owned(), json!(value)));
+                        let named = names
+                            .zip(features.iter())
+                            .map(|(name, value)| ((*name).to_owned(), json!(value)));
                         named.collect::<serde_json::Map<_, _>>()
                     });
-                    println!("{}", json!({
-                        "sensor": sensor.id, "day": date.to_string(), "revision": record.revision,
-                        "samples": record.samples, "coverage": record.coverage, "features": features,
-                        "prediction": record.prediction, "deviation": record.deviation,
-                    }));
+                    println!(
+                        "{}",
+                        json!({
+                            "sensor": sensor.id, "day": date.to_string(), "revision": record.revision,
+                            "samples": record.samples, "coverage": record.coverage, "features": features,
+                            "prediction": record.prediction, "deviation": record.deviation,
+                        })
+                    );
                 }
             }
         }
@@ -87,7 +95,10 @@ pub fn run(args: &InspectArgs) -> Result<(), InspectError> {
                 for sensor in &sensors {
                     let samples = store.chunk(day.date, sensor.ix).map_err(InspectError::Read)?;
                     if !samples.is_empty() {
-                        println!("{}", json!({ "day": day.date.to_string(), "sensor": sensor.id, "samples": samples.len() }));
+                        println!(
+                            "{}",
+                            json!({ "day": day.date.to_string(), "sensor": sensor.id, "samples": samples.len() })
+                        );
                     }
                 }
             }
@@ -99,7 +110,10 @@ pub fn run(args: &InspectArgs) -> Result<(), InspectError> {
                 let Some(last) = entries.last() else { break };
                 next = last.seq + 1;
                 for entry in &entries {
-                    println!("{}", json!({ "seq": entry.seq, "sensor": entry.day.sensor, "day": entry.day.date.to_string(), "revision": entry.day.revision }));
+                    println!(
+                        "{}",
+                        json!({ "seq": entry.seq, "sensor": entry.day.sensor, "day": entry.day.date.to_string(), "revision": entry.day.revision })
+                    );
                 }
             }
         }

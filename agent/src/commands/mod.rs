@@ -4,10 +4,13 @@
 //! to the standard error, data to the standard output, and with `--json` one JSON object as its
 //! last line. An output file appears under its name only when it is whole.
 
+pub mod check;
 pub mod features;
+pub mod inspect;
 mod output;
 pub mod predict;
 pub mod replay;
+pub mod status;
 
 use std::{
     fmt::Display,

@@ -60,7 +60,8 @@ fn stored(config: &AgentConfig) -> Result<Value, StatusError> {
     let store = crate::run::open_store(config).map_err(StatusError::Store)?;
     let slots = Slots::open(&config.state_dir).map_err(StatusError::Slots)?;
     let stats = store.stats();
-    let count = |outcome: Result<usize, _>| outcome.map_err(RunError::Store).map_err(StatusError::Store);
+    let count =
+        |outcome: Result<usize, _>| outcome.map_err(RunError::Store).map_err(StatusError::Store);
     Ok(json!({
         "gateway": config.gateway,
         "board": config.board,

@@ -32,7 +32,7 @@ const MAX_SET_ASIDE: usize = 3;
 /// Changes that become visible, and durable, together or not at all.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    puts: Vec<(Vec<u8>, Vec<u8>)>,
+    puts: Vec<KeyAndRecord>,
     removals: Vec<Vec<u8>>,
 }
 
@@ -53,6 +53,9 @@ impl Changes {
         self.puts.len() + self.removals.len()
     }
 }
+
+/// A key and the record under it.
+type KeyAndRecord = (Vec<u8>, Vec<u8>);
 
 /// An open store on disk.
 #[derive(Debug)]
@@ -112,10 +115,7 @@ impl Disk {
     }
 
     /// The last key in `range` and its record.
-    pub(super) fn last(
-        &self,
-        range: Range<Vec<u8>>,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(super) fn last(&self, range: Range<Vec<u8>>) -> Result<Option<KeyAndRecord>, StoreError> {
         let found = self.guarded("read", || self.tree.range(range).next_back().transpose())?;
         Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }

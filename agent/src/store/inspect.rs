@@ -4,7 +4,10 @@ use std::{ops::ControlFlow, sync::PoisonError};
 
 use daywise_core::{reading::SensorIx, time::LocalDate};
 
-use super::{Store, StoreError, keys, records::{DayRecord, unseal_value}};
+use super::{
+    Store, StoreError, keys,
+    records::{DayRecord, unseal_value},
+};
 
 /// Figures of the store, cheap enough to be asked for at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -171,8 +171,13 @@ mod tests {
     fn one_sensors_flood_is_cut_into_payloads() {
         let readings: Vec<DayReading> = (0..5000_i64)
             .map(|i| {
-                let value = f64::from_bits(0x3ff0_0000_0000_0000 | (i.cast_unsigned() * 0x9e37_79b9_7f4a));
-                (LocalDate(1), SensorIx(7), Sample { at: UtcMillis(i.wrapping_mul(0x1234_5678_9abc)), value })
+                let value =
+                    f64::from_bits(0x3ff0_0000_0000_0000 | (i.cast_unsigned() * 0x9e37_79b9_7f4a));
+                (
+                    LocalDate(1),
+                    SensorIx(7),
+                    Sample { at: UtcMillis(i.wrapping_mul(0x1234_5678_9abc)), value },
+                )
             })
             .collect();
         let payloads = encode(&readings);

@@ -163,12 +163,8 @@ impl Store {
             disk.scan(Vec::new()..vec![u8::MAX], |_, _| ControlFlow::Continue(()))?;
             disk::clear_suspicion(dir)?;
         }
-        let store = Self {
-            disk,
-            options: *options,
-            state: Mutex::default(),
-            damaged: Mutex::default(),
-        };
+        let store =
+            Self { disk, options: *options, state: Mutex::default(), damaged: Mutex::default() };
         store.check_schema()?;
         store.load()?;
         Ok(store)

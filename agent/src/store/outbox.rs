@@ -51,7 +51,9 @@ impl Store {
             let (entries, unreadable) = self.read_outbox(from, max_bytes)?;
             match unreadable {
                 // Nothing before it is left to send: it is what holds the outbox up.
-                Some(seq) if seq == state.outbox.floor => self.drop_entries(&mut state, seq, true)?,
+                Some(seq) if seq == state.outbox.floor => {
+                    self.drop_entries(&mut state, seq, true)?
+                }
                 _ => return Ok(entries),
             }
         }
@@ -144,9 +146,8 @@ impl Store {
         }
         let max_entries = self.options.outbox_max_entries.get();
         let max_bytes = self.options.outbox_max_bytes.get();
-        let over = |outbox: &OutboxValue| {
-            outbox.entries() > max_entries || outbox.bytes > max_bytes
-        };
+        let over =
+            |outbox: &OutboxValue| outbox.entries() > max_entries || outbox.bytes > max_bytes;
         if over(outbox) {
             let mut range = keys::outbox_from(before.floor);
             range.end = keys::outbox(before.next);

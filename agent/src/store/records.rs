@@ -10,11 +10,7 @@
 //! record that does not check out is left where it is and treated as absent.
 
 use daywise_core::{
-    features::Features,
-    predict::Prediction,
-    quantity::Quantity,
-    reading::SensorIx,
-    time::LocalDay,
+    features::Features, predict::Prediction, quantity::Quantity, reading::SensorIx, time::LocalDay,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -39,7 +35,7 @@ pub struct SensorRecord {
 }
 
 /// `sensor/{ix}` without what the key says.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SensorValue {
     pub(super) id: String,
     pub(super) quantity: Quantity,
@@ -134,8 +130,10 @@ pub(super) fn seal_value<T: Serialize>(
     key: &[u8],
     value: &T,
 ) -> Result<Vec<u8>, StoreError> {
-    let payload = postcard::to_allocvec(value)
-        .map_err(|source| StoreError::Io { operation: "encode a record for", source: source.into() })?;
+    let payload = postcard::to_allocvec(value).map_err(|source| StoreError::Io {
+        operation: "encode a record for",
+        source: source.into(),
+    })?;
     seal(what, key, &payload)
 }
 

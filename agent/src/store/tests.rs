@@ -1,1 +1,79 @@
-//! Laws of the whole store.
+//! Laws and accidents of the whole store.
+
+mod accidents;
+mod golden;
+mod laws;
+
+use std::{fs, path::Path};
+
+use daywise_core::{
+    features::{FeatureSet, Features},
+    quantity::Quantity,
+    reading::{Sample, SensorIx},
+    time::{LocalDate, LocalDay, UtcMillis},
+    wire::SensorDay,
+};
+
+use super::*;
+
+fn open(dir: &Path, options: &StoreOptions) -> Store {
+    let opened = Store::open(dir, options).unwrap();
+    assert!(opened.set_aside.is_none(), "{:?}", opened.set_aside);
+    opened.store
+}
+
+fn reading(date: i32, sensor: u32, second: i64, value: f64) -> DayReading {
+    let at = UtcMillis(i64::from(date) * 86_400_000 + second * 1000);
+    (LocalDate(date), SensorIx(sensor), Sample { at, value })
+}
+
+fn day(date: i32) -> LocalDay {
+    LocalDay::utc(LocalDate(date))
+}
+
+fn sensor(ix: u32) -> SensorRecord {
+    let id = format!("room-{ix}/temperature");
+    SensorRecord { ix: SensorIx(ix), id, quantity: Quantity::Temperature }
+}
+
+/// A commit of one sensor-day; `revision` tells one from another.
+fn commit(date: i32, ix: u32, revision: u32) -> DayCommit {
+    let features = Features::new(FeatureSet::Moments1, [Some(20.5), None]).unwrap();
+    let SensorRecord { id, quantity, .. } = sensor(ix);
+    let (samples, coverage, date) = (2, 0.5, LocalDate(date));
+    let record = DayRecord {
+        revision,
+        samples,
+        coverage,
+        features: Some(features.clone()),
+        prediction: None,
+        deviation: Some(1.5),
+    };
+    let upload = SensorDay {
+        sensor: id,
+        quantity,
+        date,
+        revision,
+        samples,
+        coverage,
+        features: Some(features),
+        prediction: None,
+        deviation: Some(1.5),
+    };
+    let state = Some(revision.to_le_bytes().to_vec());
+    DayCommit { date, sensor: SensorIx(ix), record, upload: Some(upload), sensor_state: state }
+}
+
+/// What a `kill -9` or a power cut leaves: the files as they are now.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

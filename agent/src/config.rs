@@ -1,0 +1,511 @@
+//! The agent's configuration: one TOML file, every mistake reported at once.
+//!
+//! Unknown keys are refused, so a misspelt setting cannot silently keep its default. Defaults
+//! live in the `Default` impls and nowhere else; `configs/agent.example.toml` is tested to load.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    num::{NonZeroU64, NonZeroUsize},
+    path::{Path, PathBuf},
+};
+
+use daywise_core::{
+    collect, decode::template::Template, duration::HumanDuration, features::FeatureSet,
+    quantity::Quantity,
+};
+use serde::Deserialize;
+
+use crate::calendar::Calendar;
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// This gateway's name in topics and on the server: letters, digits, `-`, `_`, `.`.
+    pub gateway: String,
+    /// The board's name, as in `boards/`; shown to the server.
+    #[serde(default)]
+    pub board: String,
+    /// Where the store, the model slots and the HTTP address are kept.
+    pub state_dir: PathBuf,
+    /// Where the sensors are.
+    #[serde(default)]
+    pub site: SiteConfig,
+    /// The broker that the sensors publish to.
+    pub mqtt: MqttConfig,
+    /// Which topics carry readings.
+    pub sources: Vec<SourceConfig>,
+    /// The sync server's broker; without it the agent works alone.
+    #[serde(default)]
+    pub sync: Option<SyncConfig>,
+    /// How readings become days.
+    #[serde(default)]
+    pub days: DaysConfig,
+    /// What a day is reduced to.
+    #[serde(default)]
+    pub features: FeaturesConfig,
+    /// What is written to flash, and when.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// The local HTTP server.
+    #[serde(default)]
+    pub http: HttpConfig,
+    /// What the time is.
+    #[serde(default)]
+    pub clock: ClockConfig,
+    /// What is published locally.
+    #[serde(default)]
+    pub outputs: OutputsConfig,
+}
+
+/// `[site]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SiteConfig {
+    /// The IANA time zone whose calendar days are learnt, such as `Europe/Berlin`.
+    pub timezone: String,
+}
+
+impl Default for SiteConfig {
+    fn default() -> Self {
+        Self { timezone: "UTC".into() }
+    }
+}
+
+/// `[mqtt]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttConfig {
+    /// `mqtt://host:port`.
+    pub url: BrokerUrl,
+    /// The session's name on the broker; `daywise-<gateway>` if left out. Keep it: the broker
+    /// holds unacknowledged readings for this name while the agent is away.
+    #[serde(default)]
+    pub client_id: Option<String>,
+}
+
+/// `[[sources]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// A topic with `{sensor}` (one level) or `{sensor#}` (one or more), and perhaps
+    /// `{quantity}`; `+` skips a level, a last `#` the rest.
+    pub topic: String,
+    /// What all these sensors measure, where the topic does not say it.
+    #[serde(default)]
+    pub quantity: Option<Quantity>,
+}
+
+/// `[sync]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncConfig {
+    /// `mqtt://host:port` of the sync server's broker.
+    pub url: BrokerUrl,
+    /// First levels of every sync topic.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+}
+
+fn default_prefix() -> String {
+    "daywise/v1".into()
+}
+
+/// `[days]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DaysConfig {
+    /// How long past local midnight a day waits for late readings before it is first computed.
+    /// Longer rides out longer outages and delays that day's prediction by as much.
+    pub grace: HumanDuration,
+    /// How long a closed day's readings are kept; until then late readings revise it.
+    pub retention: HumanDuration,
+    /// A reading stamped further ahead of the gateway's clock is refused.
+    pub max_future: HumanDuration,
+    /// How long late readings for a closed day are gathered before it is computed again.
+    pub settle: HumanDuration,
+    /// The most sensors; each takes up to 1.5 KB of memory.
+    pub max_sensors: NonZeroUsize,
+    /// The most readings of one sensor in one day; 90,000 is one a second.
+    pub max_samples: u32,
+}
+
+impl Default for DaysConfig {
+    fn default() -> Self {
+        Self {
+            grace: HumanDuration::from_secs(2 * 3_600),
+            retention: HumanDuration::from_secs(7 * 86_400),
+            max_future: HumanDuration::from_secs(300),
+            settle: HumanDuration::from_secs(600),
+            max_sensors: const { NonZeroUsize::new(2_000).unwrap() },
+            max_samples: 90_000,
+        }
+    }
+}
+
+/// `[features]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeaturesConfig {
+    /// `profile/1` (default) or `moments/1`.
+    pub set: FeatureSet,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Readings are written, made durable and acknowledged at least this often. Longer writes
+    /// less to flash; nothing acknowledged is lost either way.
+    pub commit_every: HumanDuration,
+    /// The store's page cache.
+    pub cache_kb: u64,
+    /// The most outbox entries that wait for the server; the oldest go first beyond that.
+    pub max_outbox: NonZeroU64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            commit_every: HumanDuration::from_secs(5),
+            cache_kb: 1_024,
+            max_outbox: const { NonZeroU64::new(100_000).unwrap() },
+        }
+    }
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Address of `/health`, `/status` and `/metrics`; port 0 takes a free one, written to
+    /// `http.addr` in the state directory.
+    pub listen: SocketAddr,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }
+    }
+}
+
+/// `[clock]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockConfig {
+    /// Where the time comes from.
+    pub source: ClockSource,
+    /// With `source = "topic"`: the topic of the ticks, epoch milliseconds as decimal text. Put
+    /// it under a source's own topic filter where the broker orders messages within a filter
+    /// only.
+    pub topic: String,
+}
+
+impl Default for ClockConfig {
+    fn default() -> Self {
+        Self { source: ClockSource::System, topic: "daywise/clock".into() }
+    }
+}
+
+/// Where the agent's time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockSource {
+    /// The operating system's clock.
+    System,
+    /// Ticks on a topic: a recording is replayed in its own time.
+    Topic,
+}
+
+/// `[outputs]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputsConfig {
+    /// First level of the local output topics `{prefix}/{gateway}/{sensor}/live` and `…/day`.
+    pub prefix: String,
+    /// A sensor's live score is published at most this often.
+    pub live_every: HumanDuration,
+}
+
+impl Default for OutputsConfig {
+    fn default() -> Self {
+        Self { prefix: "daywise".into(), live_every: HumanDuration::from_secs(10) }
+    }
+}
+
+/// `mqtt://host:port`; the port is 1883 if left out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct BrokerUrl {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// The text is not a broker's address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a broker's address such as mqtt://localhost:1883")]
+pub struct NotABroker(String);
+
+impl TryFrom<String> for BrokerUrl {
+    type Error = NotABroker;
+
+    fn try_from(text: String) -> Result<Self, NotABroker> {
+        let wrong = || NotABroker(text.clone());
+        let rest = text.strip_prefix("mqtt://").ok_or_else(wrong)?.trim_end_matches('/');
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
+            None => (rest, 1883),
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+        if host.is_empty() || !host.chars().all(plain) || port == 0 {
+            return Err(wrong());
+        }
+        Ok(Self { host: host.into(), port })
+    }
+}
+
+impl fmt::Display for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mqtt://{}:{}", self.host, self.port)
+    }
+}
+
+/// Why a config cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not the TOML that is expected, or values contradict; every problem found.
+    #[error("{} in {}:{}", count(problems.len()), path.display(), list(problems))]
+    Problems {
+        /// Which file.
+        path: PathBuf,
+        /// One line each.
+        problems: Vec<String>,
+    },
+}
+
+fn count(problems: usize) -> String {
+    if problems == 1 { "1 problem".into() } else { format!("{problems} problems") }
+}
+
+fn list(problems: &[String]) -> String {
+    problems.iter().map(|problem| format!("\n  - {problem}")).collect()
+}
+
+impl AgentConfig {
+    /// Reads and checks a config file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or every problem in it at once.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Self::parse(&text).map_err(|problems| ConfigError::Problems { path: path.into(), problems })
+    }
+
+    /// Parses and checks a config's text.
+    ///
+    /// # Errors
+    /// Every problem, one line each.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| vec![error.to_string()])?;
+        let mut problems = section_problems(&table);
+        match table.try_into::<Self>() {
+            Ok(config) => {
+                problems.extend(config.problems());
+                if problems.is_empty() { Ok(config) } else { Err(problems) }
+            }
+            Err(error) => {
+                let message = error.message().to_owned();
+                if !problems.iter().any(|problem| problem.ends_with(&message)) {
+                    problems.push(message);
+                }
+                Err(problems)
+            }
+        }
+    }
+
+    /// What is wrong although it parses.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let named = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.gateway.is_empty() || self.gateway.len() > 64 || !self.gateway.chars().all(named) {
+            problems.push(format!(
+                "gateway: `{}` is not a name of 1 to 64 letters, digits, `-`, `_` and `.`",
+                self.gateway
+            ));
+        }
+        if let Err(error) = Calendar::new(&self.site.timezone) {
+            problems.push(format!("site.timezone: {error}"));
+        }
+        if self.sources.is_empty() {
+            problems.push("sources: at least one is needed".into());
+        }
+        for (index, source) in self.sources.iter().enumerate() {
+            if let Err(error) = Template::parse(&source.topic) {
+                problems.push(format!("sources[{index}].topic: {error}"));
+            }
+        }
+        let prefixes = [("outputs.prefix", Some(&self.outputs.prefix))];
+        let sync = ("sync.prefix", self.sync.as_ref().map(|sync| &sync.prefix));
+        for (name, prefix) in prefixes.into_iter().chain([sync]) {
+            if prefix.is_some_and(|p| p.is_empty() || p.contains(['+', '#'])) {
+                problems.push(format!("{name}: must be topic levels without wildcards"));
+            }
+        }
+        if self.days.max_samples < 2 {
+            problems.push("days.max_samples: at least 2, a day needs a spread".into());
+        }
+        problems
+    }
+
+    /// The core's limits.
+    #[must_use]
+    pub fn limits(&self) -> collect::Limits {
+        collect::Limits {
+            grace_ms: self.days.grace.as_ms(),
+            retention_ms: self.days.retention.as_ms(),
+            max_future_ms: self.days.max_future.as_ms(),
+            settle_ms: self.days.settle.as_ms(),
+            max_sensors: self.days.max_sensors.get(),
+            max_samples_per_day: self.days.max_samples,
+        }
+    }
+
+    /// Where the store is.
+    #[must_use]
+    pub fn store_dir(&self) -> PathBuf {
+        self.state_dir.join("store")
+    }
+}
+
+/// Checks each section on its own, because a parser stops at its first mistake.
+fn section_problems(table: &toml::Table) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, value) in table {
+        let outcome = match name.as_str() {
+            "site" => parse_section::<SiteConfig>(value),
+            "mqtt" => parse_section::<MqttConfig>(value),
+            "sync" => parse_section::<SyncConfig>(value),
+            "days" => parse_section::<DaysConfig>(value),
+            "features" => parse_section::<FeaturesConfig>(value),
+            "store" => parse_section::<StoreConfig>(value),
+            "http" => parse_section::<HttpConfig>(value),
+            "clock" => parse_section::<ClockConfig>(value),
+            "outputs" => parse_section::<OutputsConfig>(value),
+            "sources" => parse_section::<Vec<SourceConfig>>(value),
+            "gateway" | "board" | "state_dir" => parse_section::<String>(value),
+            _ => Err(vec!["unknown key".to_owned()]),
+        };
+        for problem in outcome.err().unwrap_or_default() {
+            problems.push(format!("{name}: {problem}"));
+        }
+    }
+    for needed in ["gateway", "state_dir", "mqtt", "sources"] {
+        if !table.contains_key(needed) {
+            problems.push(format!("missing field `{needed}`"));
+        }
+    }
+    problems
+}
+
+/// Parses one section; where it fails, takes the offending keys out one by one to find them all.
+fn parse_section<'de, T: Deserialize<'de>>(value: &toml::Value) -> Result<(), Vec<String>> {
+    let whole = match value.clone().try_into::<T>() {
+        Ok(_) => return Ok(()),
+        Err(error) => error.message().to_owned(),
+    };
+    let Some(section) = value.as_table() else { return Err(vec![whole]) };
+    let mut problems = Vec::new();
+    for (key, item) in section {
+        let mut without = section.clone();
+        without.remove(key);
+        let passes = toml::Value::Table(without).try_into::<T>().is_ok();
+        let alone = toml::Table::from_iter([(key.clone(), item.clone())]);
+        let error = toml::Value::Table(alone).try_into::<T>().err();
+        if let Some(error) = error
+            && (passes || !error.message().starts_with("missing field"))
+        {
+            problems.push(format!("{key}: {}", error.message()));
+        }
+    }
+    if problems.is_empty() { Err(vec![whole]) } else { Err(problems) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+        gateway = "gw-1"
+        state_dir = "/var/lib/daywise"
+        mqtt = { url = "mqtt://localhost" }
+        sources = [{ topic = "site/+/{sensor}/{quantity}" }]
+    "#;
+
+    #[test]
+    fn four_lines_are_enough() {
+        let config = AgentConfig::parse(SMALL).unwrap();
+        assert_eq!(config.mqtt.url.port, 1883);
+        assert_eq!(config.days, DaysConfig::default());
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let text = r#"
+            gateway = "gw/1"
+            state_dir = "/var/lib/daywise"
+            colour = "green"
+            [site]
+            timezone = "Europe/Berlin"
+            [mqtt]
+            url = "http://localhost"
+            [[sources]]
+            topic = "site/{sensor}"
+            [days]
+            grace = "two hours"
+            retension = "7d"
+        "#;
+        let problems = AgentConfig::parse(text).unwrap_err();
+        for expected in ["colour", "mqtt: url", "grace", "retension"] {
+            assert!(problems.iter().any(|p| p.contains(expected)), "{expected}: {problems:#?}");
+        }
+        let semantic = SMALL.replace("gw-1", "gw/1").replace("{sensor}", "{sensors}")
+            + "[site]\ntimezone = \"Europe/Berlinn\"";
+        assert_eq!(AgentConfig::parse(&semantic).unwrap_err().len(), 3);
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let text = include_str!("../../configs/agent.example.toml");
+        let example = AgentConfig::parse(text).unwrap();
+        assert_eq!(example.days, DaysConfig::default());
+        assert_eq!(example.features, FeaturesConfig::default());
+        assert_eq!(example.store, StoreConfig::default());
+        assert_eq!(example.http, HttpConfig::default());
+        assert_eq!(example.clock, ClockConfig::default());
+        assert_eq!(example.outputs, OutputsConfig::default());
+        assert_eq!(example.sync.unwrap().prefix, default_prefix());
+    }
+
+    #[test]
+    fn broker_addresses_are_checked() {
+        let parse = |text: &str| BrokerUrl::try_from(text.to_owned()).map(|url| url.to_string());
+        assert_eq!(parse("mqtt://broker.lan"), Ok("mqtt://broker.lan:1883".into()));
+        assert_eq!(parse("mqtt://127.0.0.1:1884"), Ok("mqtt://127.0.0.1:1884".into()));
+        for wrong in ["broker", "mqtt://", "mqtt://host:port", "mqtt://a b", "mqtt://h:0"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

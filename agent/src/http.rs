@@ -1,0 +1,160 @@
+//! The local HTTP server: `/health`, `/status`, `/metrics`; and the status document, which the
+//! `status` command also makes from the store while the agent does not run.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get,
+};
+use daywise_core::wire::{Health, UpdateState};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    metrics::{Counter, Metrics, rss_kb},
+    slots::ActiveModel,
+    store::Store,
+};
+
+/// The file in the state directory that names the real address.
+const ADDRESS_FILE: &str = "http.addr";
+/// Largest status document read back by the `status` command.
+const MAX_STATUS_BYTES: u64 = 1 << 20;
+
+/// What the status document is made of; shared by HTTP and the report to the server.
+#[derive(Debug)]
+pub struct Status {
+    /// The gateway's name.
+    pub gateway: String,
+    /// The board's name.
+    pub board: String,
+    /// When the agent started.
+    pub started: Instant,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The store.
+    pub store: Arc<Store>,
+    /// The model that predicts.
+    pub model: watch::Receiver<Option<Arc<ActiveModel>>>,
+    /// Where the update stands.
+    pub update: watch::Receiver<UpdateState>,
+}
+
+impl Status {
+    /// The figures that the server is told too.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let refused = self.metrics.refused();
+        let stats = self.store.stats();
+        Health {
+            uptime_s: self.started.elapsed().as_secs(),
+            rss_kb: rss_kb(),
+            sensors: u32::try_from(self.metrics.get(Counter::Sensors)).unwrap_or(u32::MAX),
+            accepted: self.metrics.get(Counter::Accepted),
+            refused: refused.into_iter().map(|(reason, n)| (reason.to_owned(), n)).collect(),
+            outbox: stats.outbox_entries,
+            store_kb: stats.bytes_on_disk / 1_024,
+        }
+    }
+
+    /// The status document.
+    #[must_use]
+    pub fn document(&self) -> Value {
+        let count = |counter| self.metrics.get(counter);
+        let health = self.health();
+        let refused: u64 = health.refused.iter().map(|(_, n)| n).sum();
+        json!({
+            "gateway": self.gateway,
+            "board": self.board,
+            "version": env!("CARGO_PKG_VERSION"),
+            "running": true,
+            "uptime_s": health.uptime_s,
+            "now_ms": count(Counter::Now),
+            "messages": count(Counter::Messages),
+            "received": health.accepted + refused,
+            "accepted": health.accepted,
+            "late": count(Counter::Late),
+            "refused": self.metrics.refused(),
+            "sensors": count(Counter::Sensors),
+            "open_days": count(Counter::OpenDays),
+            "sensor_days": count(Counter::SensorDays),
+            "predictions": count(Counter::Predictions),
+            "commits": count(Counter::Commits),
+            "outbox": health.outbox,
+            "update": *self.update.borrow(),
+            "model": self.model.borrow().as_ref().map(|active| json!({
+                "version": active.reference.version,
+                "digest": active.reference.digest.to_string(),
+            })),
+            "rss_kb": health.rss_kb,
+            "store_kb": health.store_kb,
+        })
+    }
+}
+
+/// Binds the listener and writes its real address into the state directory.
+///
+/// # Errors
+/// The port is taken, or the directory cannot be written.
+pub async fn bind(listen: SocketAddr, state_dir: &Path) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(listen).await?;
+    std::fs::write(address_file(state_dir), listener.local_addr()?.to_string())?;
+    Ok(listener)
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(
+    listener: TcpListener,
+    status: Arc<Status>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let routes = Router::new()
+        .route("/health", get(health))
+        .route("/status", get(document))
+        .route("/metrics", get(metrics))
+        .with_state(status);
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn health(State(status): State<Arc<Status>>) -> Json<Value> {
+    Json(json!({ "status": "ok", "uptime_s": status.started.elapsed().as_secs() }))
+}
+
+async fn document(State(status): State<Arc<Status>>) -> Json<Value> {
+    Json(status.document())
+}
+
+async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
+    status.metrics.set(Counter::Outbox, status.store.stats().outbox_entries);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], status.metrics.to_prometheus())
+}
+
+fn address_file(state_dir: &Path) -> PathBuf {
+    state_dir.join(ADDRESS_FILE)
+}
+
+/// Asks a running agent for its status document; `None` if none answers.
+#[must_use]
+pub fn ask_running(state_dir: &Path) -> Option<Value> {
+    let address: SocketAddr =
+        std::fs::read_to_string(address_file(state_dir)).ok()?.trim().parse().ok()?;
+    let timeout = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, timeout).ok()?;
+    stream.set_read_timeout(Some(timeout)).ok()?;
+    let request = format!("GET /status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.take(MAX_STATUS_BYTES).read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).ok()).flatten()
+}

@@ -1,0 +1,246 @@
+//! Closing days: stored samples to features, prediction, upload, local message.
+
+use daywise_core::{
+    chunk::Chunk,
+    features::Features,
+    predict::Prediction,
+    quantity::Quantity,
+    reading::SensorIx,
+    time::{LocalDate, LocalDay},
+    wire::SensorDay,
+};
+use rumqttc::QoS;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Pipeline;
+use crate::{
+    metrics::Counter,
+    mqtt::Acks,
+    store::{DayCommit, DayRecord, Prune, StoreError},
+};
+
+/// Sensor-days in one transaction; bounds its memory at a few hundred bytes each.
+const DAYS_PER_COMMIT: usize = 64;
+
+/// Features and predictions are kept this many days; readings only for the retention.
+const KEEP_DAYS: i32 = 90;
+
+/// A sensor-day ready to be committed, and what is said of it afterwards.
+struct Computed {
+    commit: DayCommit,
+    message: Value,
+    topic: String,
+}
+
+impl Pipeline {
+    /// Computes every day that is due: closed ones first, then those that late readings reopened.
+    pub(super) async fn close_days(
+        &mut self,
+        acks: &mpsc::Sender<Acks>,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        while let Some(day) = self.collector.poll_closed(self.clock.now()) {
+            // Its last readings may still be in the batch.
+            self.commit(acks, stop).await?;
+            self.fold(stop).await?;
+            let computed = loop {
+                match self.close_day(&day) {
+                    Ok(computed) => break computed,
+                    Err(error) => self.wait_for_store(error, stop).await?,
+                }
+            };
+            self.collector.closed(day.date);
+            info!(date = %day.date, sensor_days = computed, "day closed");
+        }
+        let mut reopened = Vec::new();
+        while let Some(key) = self.collector.poll_reopened(self.clock.now()) {
+            reopened.push(key);
+        }
+        if !reopened.is_empty() {
+            self.commit(acks, stop).await?;
+            self.fold(stop).await?;
+            while let Err(error) = self.revise(&reopened) {
+                self.wait_for_store(error, stop).await?;
+            }
+        }
+        self.report_figures();
+        Ok(())
+    }
+
+    /// Computes all sensors of a day. Interrupted, the rest is still marked dirty in the store and
+    /// is computed after the restart.
+    fn close_day(&mut self, day: &LocalDay) -> Result<usize, StoreError> {
+        self.store.begin_close(day.date)?;
+        let due = self.store.dirty().into_iter().filter(|(date, _)| *date == day.date);
+        let due: Vec<_> = due.map(|(_, sensor)| (*day, sensor)).collect();
+        let mut computed = 0;
+        for group in due.chunks(DAYS_PER_COMMIT) {
+            computed += self.compute(group)?;
+        }
+        self.store.prune(Prune::Readings, day.date.plus_days(-self.retention_days))?;
+        self.store.prune(Prune::Days, day.date.plus_days(-KEEP_DAYS.max(self.retention_days)))?;
+        self.store.flush()?;
+        Ok(computed)
+    }
+
+    /// Computes sensor-days that late readings reopened, or that a crash left undone.
+    fn revise(&mut self, reopened: &[(LocalDate, SensorIx)]) -> Result<(), StoreError> {
+        for group in reopened.chunks(DAYS_PER_COMMIT) {
+            let day_of =
+                |date| self.store.local_day(date).unwrap_or_else(|| self.calendar.day(date));
+            let days: Vec<_> =
+                group.iter().map(|(date, sensor)| (day_of(*date), *sensor)).collect();
+            let revised = self.compute(&days)?;
+            info!(sensor_days = revised, "late readings revised days");
+        }
+        self.store.flush()
+    }
+
+    /// Computes and commits some sensor-days, then publishes them.
+    fn compute(&mut self, days: &[(LocalDay, SensorIx)]) -> Result<usize, StoreError> {
+        let mut group = Vec::with_capacity(DAYS_PER_COMMIT);
+        for (day, sensor) in days {
+            if let Some(computed) = self.compute_one(day, *sensor)? {
+                group.push(computed);
+            } else {
+                self.store.unmark(day.date, *sensor)?;
+            }
+        }
+        if group.is_empty() {
+            return Ok(0);
+        }
+        let mut said = Vec::with_capacity(group.len());
+        let mut commits = Vec::with_capacity(group.len());
+        for Computed { commit, message, topic } in group {
+            commits.push(commit);
+            said.push((topic, message));
+        }
+        self.store.commit_days(&commits)?;
+        self.store.flush()?;
+        let predicted = commits.iter().filter(|commit| commit.record.prediction.is_some()).count();
+        self.links.metrics.add(Counter::SensorDays, commits.len() as u64);
+        self.links.metrics.add(Counter::Predictions, predicted as u64);
+        self.links.outbox_ready.notify_one();
+        for (topic, message) in said {
+            self.links.outputs.publish(
+                topic,
+                message.to_string().into_bytes(),
+                QoS::AtLeastOnce,
+                false,
+            );
+        }
+        Ok(commits.len())
+    }
+
+    /// One sensor's day from the stored samples; `None` if that is what is stored already.
+    fn compute_one(
+        &mut self,
+        day: &LocalDay,
+        sensor: SensorIx,
+    ) -> Result<Option<Computed>, StoreError> {
+        let Some((id, quantity)) = self.routes.describe(sensor) else {
+            warn!(sensor = sensor.0, "stored readings of an unknown sensor");
+            return Ok(None);
+        };
+        let id = id.to_owned();
+        let chunk = Chunk::new(*day, self.store.chunk(day.date, sensor)?);
+        let samples = u32::try_from(chunk.samples().len()).unwrap_or(u32::MAX);
+        let features = self.set.extract(&chunk).ok();
+        let earlier = self.store.day_record(day.date, sensor)?;
+        if earlier.as_ref().is_some_and(|e| e.samples == samples && e.features == features) {
+            return Ok(None);
+        }
+        let revision = earlier.map_or(1, |earlier| earlier.revision.saturating_add(1));
+        let prediction = features.as_ref().and_then(|features| self.predict(quantity, features));
+        let state = self.collector.sensor(sensor);
+        let usual = state.map(|state| state.baseline.clone()).unwrap_or_default();
+        let deviation = features.as_ref().and_then(|features| usual.deviation(features));
+        let learnt = features.as_ref().is_some_and(|f| self.collector.learn(sensor, &chunk, f));
+        #[expect(clippy::cast_possible_truncation, reason = "a share fits f32")]
+        let coverage = chunk.coverage() as f32;
+        let record = DayRecord {
+            revision,
+            samples,
+            coverage,
+            features: features.clone(),
+            prediction: prediction.clone(),
+            deviation,
+        };
+        let upload = SensorDay {
+            sensor: id.clone(),
+            quantity,
+            date: day.date,
+            revision,
+            samples,
+            coverage,
+            features,
+            prediction,
+            deviation,
+        };
+        let message = day_message(&upload, &usual);
+        let topic = format!("{}/{}/{id}/day", self.output_prefix, self.gateway);
+        let commit = DayCommit {
+            date: day.date,
+            sensor,
+            record,
+            upload: Some(upload),
+            sensor_state: (learnt || revision == 1).then(|| self.baseline_bytes(sensor)).flatten(),
+        };
+        Ok(Some(Computed { commit, message, topic }))
+    }
+
+    fn predict(&self, quantity: Quantity, features: &Features) -> Option<Prediction> {
+        let active = self.links.model.borrow();
+        let active = active.as_ref()?;
+        let family = active.model.family(quantity, features.set())?;
+        Some(family.predict(features, active.model.version))
+    }
+
+    fn baseline_bytes(&self, sensor: SensorIx) -> Option<Vec<u8>> {
+        self.collector.sensor(sensor).and_then(|state| postcard::to_allocvec(&state.baseline).ok())
+    }
+
+    /// Updates the figures that go up and down.
+    pub(super) fn report_figures(&mut self) {
+        let metrics = &self.links.metrics;
+        metrics.set(Counter::Sensors, self.collector.sensor_count() as u64);
+        metrics.set(Counter::OpenDays, self.collector.open_days() as u64);
+        metrics.set(Counter::Now, u64::try_from(self.clock.now().0).unwrap_or(0));
+    }
+}
+
+/// `…/day`: what is said of one sensor-day.
+fn day_message(day: &SensorDay, usual: &daywise_core::baseline::Baseline) -> Value {
+    let prediction = day.prediction.as_ref();
+    let top = day.features.as_ref().zip(prediction).map(|(features, prediction)| {
+        let name_one = |part: &daywise_core::predict::Contribution| {
+            let index = usize::from(part.feature);
+            json!({
+                "feature": part.name(features.set()),
+                "value": features.get(index),
+                "deviation": part.deviation,
+                "usual": usual.usual(index).map(|(mean, _)| mean),
+            })
+        };
+        prediction.top.iter().map(name_one).collect::<Vec<_>>()
+    });
+    json!({
+        "sensor": day.sensor,
+        "quantity": day.quantity.name(),
+        "unit": day.quantity.unit(),
+        "day": day.date.to_string(),
+        "revision": day.revision,
+        "samples": day.samples,
+        "coverage": day.coverage,
+        "cluster": prediction.map(|p| p.cluster),
+        "distance": prediction.map(|p| p.distance),
+        "novelty": prediction.map(|p| p.novelty),
+        "top_features": top,
+        "model_version": prediction.map(|p| p.model_version),
+        "deviation": day.deviation,
+        "reason": day.features.is_none().then_some("too_few_samples"),
+    })
+}

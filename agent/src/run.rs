@@ -1,0 +1,270 @@
+//! Builds the agent from its config, runs it until a signal, and drains it in flow order.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use daywise_core::decode::template::Template;
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, mpsc, oneshot, watch},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+
+use crate::{
+    calendar::{Calendar, CalendarError},
+    config::{AgentConfig, ClockSource},
+    http::{self, Status},
+    metrics::Metrics,
+    mqtt::{ACK_QUEUE, BURST_QUEUE, Session},
+    pipeline::{Links, Pipeline},
+    slots::{Slots, SlotsError},
+    store::{Store, StoreError, StoreOptions},
+    sync::{Parts, Sync, SyncError},
+};
+
+/// After a signal, this long for the pipeline to make durable what it holds.
+const DRAIN_GRACE: Duration = Duration::from_secs(20);
+
+/// Why the agent ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The zone is not known.
+    #[error("cannot make the site's calendar")]
+    Calendar(#[source] CalendarError),
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory {}", path.display())]
+    StateDir {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[source] StoreError),
+    /// The slots failed.
+    #[error("the model slots failed")]
+    Slots(#[source] SlotsError),
+    /// The HTTP server failed.
+    #[error("the local HTTP server failed")]
+    Http(#[source] io::Error),
+    /// Signals cannot be listened to.
+    #[error("cannot listen to signals")]
+    Signals(#[source] io::Error),
+    /// The sync failed.
+    #[error("the sync failed")]
+    Sync(#[source] SyncError),
+    /// A task ended that should not have.
+    #[error("the {0} ended unexpectedly")]
+    Ended(&'static str),
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It could not start, or a part of it failed for good.
+pub async fn run(config: AgentConfig) -> Result<(), RunError> {
+    let state_dir = config.state_dir.clone();
+    std::fs::create_dir_all(&state_dir)
+        .map_err(|source| RunError::StateDir { path: state_dir.clone(), source })?;
+    let agent = Agent::build(&config).await?;
+    info!(gateway = %config.gateway, broker = %config.mqtt.url, timezone = %config.site.timezone, "agent started");
+    agent.run().await
+}
+
+/// Everything built, nothing running yet.
+struct Agent {
+    session: Session,
+    pipeline: Pipeline,
+    sync: Option<Sync>,
+    listener: tokio::net::TcpListener,
+    status: Arc<Status>,
+}
+
+impl Agent {
+    async fn build(config: &AgentConfig) -> Result<Self, RunError> {
+        let calendar = Calendar::new(&config.site.timezone).map_err(RunError::Calendar)?;
+        let store = open_store(config)?;
+        let slots = open_slots(&config.state_dir)?;
+        let metrics = Arc::new(Metrics::default());
+        let (model_sender, model) = watch::channel(slots.active_model());
+        let (update_sender, update) = watch::channel(daywise_core::wire::UpdateState::Idle);
+        let outbox_ready = Arc::new(Notify::new());
+        let session = session(config, Arc::clone(&metrics));
+        let links = Links {
+            model: model.clone(),
+            outbox_ready: Arc::clone(&outbox_ready),
+            outputs: session.outputs(),
+            metrics: Arc::clone(&metrics),
+        };
+        let pipeline =
+            Pipeline::new(config, calendar, store.clone(), links).map_err(RunError::Store)?;
+        let status = Arc::new(Status {
+            gateway: config.gateway.clone(),
+            board: config.board.clone(),
+            started: Instant::now(),
+            metrics,
+            store: store.clone(),
+            model,
+            update,
+        });
+        let parts = Parts {
+            store,
+            slots,
+            model: model_sender,
+            update: update_sender,
+            outbox_ready,
+            status: Arc::clone(&status),
+        };
+        let sync = config.sync.as_ref().map(|sync| Sync::new(config, sync, parts));
+        let listener =
+            http::bind(config.http.listen, &config.state_dir).await.map_err(RunError::Http)?;
+        Ok(Self { session, pipeline, sync, listener, status })
+    }
+
+    async fn run(self) -> Result<(), RunError> {
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let stop_services = CancellationToken::new();
+        let (bursts, burst_receiver) = mpsc::channel(BURST_QUEUE);
+        let (acks, ack_receiver) = mpsc::channel(ACK_QUEUE);
+        let mut session = tasks.spawn(self.session.run(bursts, ack_receiver, stop.clone()));
+        let mut pipeline = start_pipeline(self.pipeline, burst_receiver, acks, stop.clone());
+        let mut http = tasks.spawn(http::serve(self.listener, self.status, stop_services.clone()));
+        let sync_stop = stop_services.clone();
+        let mut sync = tasks.spawn(async move {
+            match self.sync {
+                Some(sync) => sync.run(sync_stop).await,
+                None => {
+                    sync_stop.cancelled().await;
+                    Ok(())
+                }
+            }
+        });
+        tasks.close();
+        let failure = tokio::select! {
+            outcome = wait_for_signal() => outcome.err(),
+            outcome = &mut pipeline => Some(match outcome {
+                Ok(Err(error)) => RunError::Store(error),
+                Ok(Ok(())) | Err(_) => RunError::Ended("pipeline"),
+            }),
+            _ = &mut session => Some(RunError::Ended("session with the sensor broker")),
+            outcome = &mut http => Some(match outcome {
+                Ok(Err(error)) => RunError::Http(error),
+                Ok(Ok(())) | Err(_) => RunError::Ended("HTTP server"),
+            }),
+            outcome = &mut sync => Some(match outcome {
+                Ok(Err(error)) => RunError::Sync(error),
+                Ok(Ok(())) | Err(_) => RunError::Ended("sync"),
+            }),
+        };
+        drain(stop, stop_services, pipeline, &tasks).await;
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+/// Stops reading, lets the pipeline finish and acknowledge, then stops the rest.
+async fn drain(
+    stop: CancellationToken,
+    stop_services: CancellationToken,
+    pipeline: oneshot::Receiver<Result<(), StoreError>>,
+    tasks: &TaskTracker,
+) {
+    let started = Instant::now();
+    stop.cancel();
+    let drained = timeout(DRAIN_GRACE, pipeline).await.is_ok();
+    stop_services.cancel();
+    let ended = timeout(Duration::from_secs(5), tasks.wait()).await.is_ok();
+    if drained && ended {
+        info!(after = ?started.elapsed(), "drained within the deadline");
+    } else {
+        warn!(drained, ended, "deadline missed; what was not acknowledged will come again");
+    }
+}
+
+/// The pipeline has its own thread, because the store blocks.
+fn start_pipeline(
+    pipeline: Pipeline,
+    bursts: mpsc::Receiver<crate::mqtt::Burst>,
+    acks: mpsc::Sender<crate::mqtt::Acks>,
+    stop: CancellationToken,
+) -> oneshot::Receiver<Result<(), StoreError>> {
+    let (done, receiver) = oneshot::channel();
+    let runtime = Handle::current();
+    let thread = std::thread::Builder::new().name("pipeline".into()).spawn(move || {
+        let outcome = runtime.block_on(pipeline.run(bursts, acks, stop));
+        if done.send(outcome).is_err() {
+            warn!("nobody waited for the pipeline");
+        }
+    });
+    if let Err(error) = thread {
+        // The receiver is closed then, which the caller takes for the pipeline's end.
+        error!(%error, "cannot start the pipeline's thread");
+    }
+    receiver
+}
+
+async fn wait_for_signal() -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: draining"),
+        _ = interrupt.recv() => info!("SIGINT: draining"),
+    }
+    Ok(())
+}
+
+fn session(config: &AgentConfig, metrics: Arc<Metrics>) -> Session {
+    let templates = config.sources.iter().filter_map(|source| Template::parse(&source.topic).ok());
+    let mut filters: Vec<String> = templates.map(|template| template.filter().to_owned()).collect();
+    // A tick on a topic that a source covers must not be subscribed to twice: brokers order
+    // messages within a subscription, and the ticks have to stay between the readings.
+    let clock = &config.clock;
+    let covered = |filter: &String| rumqttc::matches(&clock.topic, filter);
+    if clock.source == ClockSource::Topic && !filters.iter().any(covered) {
+        filters.push(clock.topic.clone());
+    }
+    filters.sort();
+    filters.dedup();
+    let client_id = config.mqtt.client_id.clone();
+    let client_id = client_id.unwrap_or_else(|| format!("daywise-{}", config.gateway));
+    Session::new(&config.mqtt.url, &client_id, filters, metrics)
+}
+
+/// Opens the store of a config.
+///
+/// # Errors
+/// It cannot be opened or set aside.
+pub(crate) fn open_store(config: &AgentConfig) -> Result<Arc<Store>, RunError> {
+    let options = StoreOptions {
+        cache_bytes: config.store.cache_kb.saturating_mul(1_024),
+        outbox_max_entries: config.store.max_outbox,
+        ..StoreOptions::default()
+    };
+    let opened = Store::open(&config.store_dir(), &options).map_err(RunError::Store)?;
+    if let Some((path, error)) = opened.set_aside {
+        error!(path = %path.display(), error = &error as &dyn std::error::Error, "the store was damaged beyond opening; it is set aside and a new one started");
+    }
+    Ok(Arc::new(opened.store))
+}
+
+/// Opens the slots; gives up a trial that has been started too often.
+fn open_slots(state_dir: &Path) -> Result<Slots, RunError> {
+    let mut slots = Slots::open(state_dir).map_err(RunError::Slots)?;
+    if slots.on_trial() {
+        let starts = slots.count_start().map_err(RunError::Slots)?;
+        if starts > daywise_core::update::TRIAL_STARTS {
+            slots.roll_back().map_err(RunError::Slots)?;
+            error!(starts, "the model on trial did not hold; back to the other slot");
+        }
+    }
+    Ok(slots)
+}

@@ -1,0 +1,209 @@
+//! Damage, newer builds, and stores that cannot be opened.
+
+use super::*;
+
+/// Overwrites a record behind the store's back.
+fn overwrite(store: &Store, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
+    let mut record = store.disk.get(key).unwrap().unwrap();
+    change(&mut record);
+    let mut changes = Changes::default();
+    changes.put(key.to_vec(), record);
+    store.disk.write(changes).unwrap();
+}
+
+fn flip_last(record: &mut Vec<u8>) {
+    *record.last_mut().unwrap() ^= 0x20;
+}
+
+fn filled(path: &Path) -> Store {
+    let store = open(path, &StoreOptions::default());
+    let sensors: Vec<SensorRecord> = (0..3).map(sensor).collect();
+    for second in 0..3 {
+        let readings: Vec<_> = (0..3).map(|ix| reading(0, ix, second, 20.0)).collect();
+        let first = second == 0;
+        let batch = Batch {
+            new_sensors: if first { &sensors } else { &[] },
+            new_days: if first { &[day(0)] } else { &[] },
+            readings: &readings,
+        };
+        store.append(&batch).unwrap();
+    }
+    store
+}
+
+#[test]
+fn damaged_records_are_left_out_and_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(&dir.path().join("store"));
+    overwrite(&store, &keys::journal(1), flip_last);
+    overwrite(&store, &keys::sensor(SensorIx(1)), |record| record.truncate(2));
+    for _ in 0..2 {
+        assert_eq!(
+            store.chunk(LocalDate(0), SensorIx(2)).unwrap().len(),
+            2,
+            "one of three is lost"
+        );
+        assert_eq!(store.sensors().unwrap(), [sensor(0), sensor(2)]);
+        assert_eq!(store.stats().damaged, 2);
+    }
+    store.fold().unwrap();
+    assert_eq!(store.journal_size(), (0, 0), "damage does not stay in the journal");
+    overwrite(&store, &keys::block(LocalDate(0), SensorIx(0), 0), flip_last);
+    assert_eq!(store.chunk(LocalDate(0), SensorIx(0)).unwrap(), []);
+    store.append(&Batch { readings: &[reading(0, 0, 9, 1.0)], ..Batch::default() }).unwrap();
+    store.fold().unwrap();
+    assert_eq!(store.chunk(LocalDate(0), SensorIx(0)).unwrap(), [reading(0, 0, 9, 1.0).2]);
+    assert_eq!(store.stats().damaged, 3);
+}
+
+#[test]
+fn a_record_under_anothers_key_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(&dir.path().join("store"));
+    let other = store.disk.get(&keys::sensor(SensorIx(2))).unwrap().unwrap();
+    overwrite(&store, &keys::sensor(SensorIx(0)), |record| *record = other);
+    assert_eq!(store.sensors().unwrap(), [sensor(1), sensor(2)]);
+}
+
+#[test]
+fn a_damaged_outbox_entry_does_not_hold_up_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("store"), &StoreOptions::default());
+    let commits: Vec<DayCommit> = (0..4).map(|ix| commit(0, ix, 1)).collect();
+    store.commit_days(&commits).unwrap();
+    overwrite(&store, &keys::outbox(2), flip_last);
+    let seqs = || -> Vec<u64> {
+        store.outbox_batch(0, 10_000).unwrap().iter().map(|entry| entry.seq).collect()
+    };
+    assert_eq!(seqs(), [1], "a batch has no holes");
+    store.outbox_ack(1).unwrap();
+    assert_eq!(seqs(), [3, 4], "given up once nothing before it waits");
+    assert_eq!((store.outbox_floor(), store.stats().outbox_evicted), (3, 1));
+}
+
+#[test]
+fn a_lost_outbox_record_starts_a_new_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = open(&path, &StoreOptions::default());
+    store.commit_days(&[commit(0, 0, 1), commit(0, 1, 1)]).unwrap();
+    store.outbox_ack(1).unwrap();
+    let stream = store.stream();
+    overwrite(&store, keys::META_OUTBOX, flip_last);
+    drop(store);
+    let store = open(&path, &StoreOptions::default());
+    assert_ne!(store.stream(), stream);
+    assert_eq!((store.outbox_floor(), store.outbox_next()), (2, 3));
+    assert_eq!(store.stats().damaged, 1);
+}
+
+#[test]
+fn a_newer_builds_store_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = filled(&path);
+    let newer = seal_value("schema", keys::META_SCHEMA, &(STORE_SCHEMA + 1)).unwrap();
+    overwrite(&store, keys::META_SCHEMA, |record| *record = newer);
+    drop(store);
+    let error = Store::open(&path, &StoreOptions::default()).unwrap_err();
+    assert_eq!(error.to_string(), "the store has schema 2; this build reads up to 1");
+    assert_eq!(error.remedy(), Remedy::Stop);
+    assert!(path.exists());
+}
+
+#[test]
+fn a_store_in_use_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = filled(&path);
+    let error = Store::open(&path, &StoreOptions::default()).unwrap_err();
+    assert!(matches!(error, StoreError::Busy { .. }), "{error}");
+    drop(store);
+    assert_eq!(open(&path, &StoreOptions::default()).sensors().unwrap().len(), 3);
+}
+
+/// Damages sled's file so that sled returns an error, or panics, in opening.
+#[test]
+fn a_store_that_cannot_be_opened_is_set_aside() {
+    let damages: [(&str, fn(&Path)); 3] = [
+        ("garbage log", |store| {
+            let garbage: Vec<u8> = (0..600_000_u32).map(|i| (i * 7919 >> 5) as u8).collect();
+            fs::write(store.join("db"), garbage).unwrap();
+        }),
+        ("garbage settings", |store| fs::write(store.join("conf"), [0xff; 64]).unwrap()),
+        ("log replaced by nothing while a snapshot counts on it", |store| {
+            fs::write(store.join("db"), []).unwrap();
+        }),
+    ];
+    for (damage, inflict) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        drop(filled(&path));
+        drop(open(&path, &StoreOptions::default()));
+        inflict(&path);
+        let opened = Store::open(&path, &StoreOptions::default()).unwrap();
+        assert_eq!(opened.store.sensors().unwrap(), [], "{damage}: a fresh store");
+        if let Some((moved, error)) = &opened.set_aside {
+            assert_eq!(*moved, dir.path().join("store.damaged-1"), "{damage}");
+            assert!(moved.join("db").exists() && matches!(error, StoreError::Damaged { .. }));
+        } else {
+            // sled took it for an empty one.
+            assert_eq!(damage, "log replaced by nothing while a snapshot counts on it");
+        }
+        drop(opened);
+        let opened = Store::open(&path, &StoreOptions::default()).unwrap();
+        assert!(opened.set_aside.is_none(), "{damage}: not again");
+    }
+}
+
+#[test]
+fn set_aside_stores_are_few() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    for n in 1..=5 {
+        fs::create_dir_all(&path).unwrap();
+        let moved = disk::set_aside(&path).unwrap();
+        assert_eq!(moved, dir.path().join(format!("store.damaged-{n}")));
+    }
+    let mut left: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["store.damaged-3", "store.damaged-4", "store.damaged-5"]);
+}
+
+#[test]
+fn a_suspect_store_is_read_whole_and_cleared_if_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    drop(filled(&path));
+    fs::write(dir.path().join("store.suspect"), "the engine panicked").unwrap();
+    let store = open(&path, &StoreOptions::default());
+    assert_eq!(store.sensors().unwrap().len(), 3);
+    assert!(!dir.path().join("store.suspect").exists());
+}
+
+#[test]
+fn what_is_too_large_for_a_record_is_refused_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("store"), &StoreOptions::default());
+    let mut large = commit(0, 1, 1);
+    large.sensor_state = Some(vec![0; 5000]);
+    let error = store.commit_days(&[commit(0, 0, 1), large]).unwrap_err();
+    assert_eq!(error.to_string(), "a sensor's state of 5000 bytes; a record holds 3072");
+    assert_eq!(error.remedy(), Remedy::SkipRecord);
+    assert_eq!(store.outbox_next(), 1);
+    assert_eq!(store.day_record(LocalDate(0), SensorIx(0)).unwrap(), None);
+}
+
+/// The least that the disk layer must do, against a store that is copied without being closed.
+#[test]
+fn what_was_flushed_is_there_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(&dir.path().join("store"));
+    store.flush().unwrap();
+    copy(&dir.path().join("store"), &dir.path().join("killed"));
+    let killed = open(&dir.path().join("killed"), &StoreOptions::default());
+    assert_eq!(killed.stream(), store.stream());
+    assert_eq!(killed.journal_size().0, 3);
+    assert_eq!(killed.chunk(LocalDate(0), SensorIx(2)).unwrap().len(), 3);
+}

@@ -1,0 +1,318 @@
+//! The real store and a few maps agree after any sequence of operations, reopening and killing
+//! included.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use daywise_core::wire::Entry;
+use proptest::prelude::*;
+
+use super::*;
+
+const DATES: i32 = 4;
+const SENSORS: u32 = 3;
+const MAX_OUTBOX: u64 = 5;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Append(Vec<(i32, u32, i64, i32)>),
+    Flush,
+    Fold,
+    Close(i32),
+    Commit(Vec<(i32, u32)>),
+    Unmark(i32, u32),
+    Ack(u64),
+    Prune(Prune, i32),
+    Reopen,
+    Kill,
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let sensor_day = || (0..DATES, 0..SENSORS);
+    prop_oneof![
+        6 => prop::collection::vec((0..DATES, 0..SENSORS, 0..5_i64, -3..3_i32), 1..8)
+            .prop_map(Op::Append),
+        2 => Just(Op::Flush),
+        2 => Just(Op::Fold),
+        2 => (0..DATES).prop_map(Op::Close),
+        3 => prop::collection::vec(sensor_day(), 1..4).prop_map(Op::Commit),
+        1 => sensor_day().prop_map(|(date, sensor)| Op::Unmark(date, sensor)),
+        1 => (0..12_u64).prop_map(Op::Ack),
+        1 => (prop::bool::ANY, 0..DATES)
+            .prop_map(|(all, date)| Op::Prune(if all { Prune::Days } else { Prune::Readings }, date)),
+        1 => Just(Op::Reopen),
+        2 => Just(Op::Kill),
+    ]
+}
+
+type SensorDayKey = (LocalDate, SensorIx);
+
+/// Everything that can be asked of a store.
+#[derive(Clone, Debug, PartialEq)]
+struct Content {
+    sensors: Vec<SensorRecord>,
+    /// True while open.
+    days: BTreeMap<LocalDate, bool>,
+    samples: BTreeMap<SensorDayKey, Vec<Sample>>,
+    dirty: BTreeSet<SensorDayKey>,
+    records: BTreeMap<SensorDayKey, DayRecord>,
+    states: BTreeMap<SensorIx, Vec<u8>>,
+    outbox: Vec<Entry>,
+    next: u64,
+    floor: u64,
+    evicted: u64,
+}
+
+impl Content {
+    fn empty() -> Self {
+        Self {
+            sensors: Vec::new(),
+            days: BTreeMap::new(),
+            samples: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            records: BTreeMap::new(),
+            states: BTreeMap::new(),
+            outbox: Vec::new(),
+            next: 1,
+            floor: 1,
+            evicted: 0,
+        }
+    }
+
+    fn of(store: &Store) -> Self {
+        let keys = || {
+            let sensors = |date| (0..SENSORS).map(move |ix| (LocalDate(date), SensorIx(ix)));
+            (0..DATES).flat_map(sensors)
+        };
+        let mut restored: BTreeMap<SensorDayKey, Vec<Sample>> = BTreeMap::new();
+        store
+            .restore(&mut |date, ix, sample| restored.entry((date, ix)).or_default().push(sample))
+            .unwrap();
+        let open: Vec<LocalDate> = store.open_days().iter().map(|day| day.date).collect();
+        let mut samples = BTreeMap::new();
+        for (date, ix) in keys() {
+            let chunk = store.chunk(date, ix).unwrap();
+            let expected = if open.contains(&date) { chunk.as_slice() } else { &[] };
+            let restored = restored.get(&(date, ix)).map_or(&[][..], Vec::as_slice);
+            assert_eq!(restored, expected, "restore gives the open days' chunks");
+            assert_eq!(store.sensors_of(date).unwrap().contains(&ix), !chunk.is_empty());
+            if !chunk.is_empty() {
+                samples.insert((date, ix), chunk);
+            }
+        }
+        let record = |(date, ix)| Some(((date, ix), store.day_record(date, ix).unwrap()?));
+        let state = |ix| Some((SensorIx(ix), store.sensor_state(SensorIx(ix)).unwrap()?));
+        let known = |date| store.local_day(date).map(|_| (date, open.contains(&date)));
+        let stats = store.stats();
+        let outbox = store.outbox_batch(0, usize::MAX).unwrap();
+        assert_eq!(stats.outbox_entries, outbox.len() as u64);
+        assert_eq!(stats.damaged, 0);
+        Self {
+            sensors: store.sensors().unwrap(),
+            days: (0..DATES).map(LocalDate).filter_map(known).collect(),
+            samples,
+            dirty: store.dirty().into_iter().collect(),
+            records: keys().filter_map(record).collect(),
+            states: (0..SENSORS).filter_map(state).collect(),
+            outbox,
+            next: store.outbox_next(),
+            floor: store.outbox_floor(),
+            evicted: stats.outbox_evicted,
+        }
+    }
+
+    /// What the operation should do; returns what to append for [`Op::Append`].
+    fn append(&mut self, readings: &[DayReading]) -> (Vec<SensorRecord>, Vec<LocalDay>) {
+        let (mut sensors, mut days) = (Vec::new(), Vec::new());
+        for &(date, ix, sample) in readings {
+            if !self.sensors.iter().any(|known| known.ix == ix) {
+                self.sensors.push(sensor(ix.0));
+                sensors.push(sensor(ix.0));
+            }
+            // Even dates announce themselves, so that odd ones are late at first sight.
+            if date.0 % 2 == 0 && !self.days.contains_key(&date) {
+                self.days.insert(date, true);
+                days.push(day(date.0));
+            }
+            self.samples.entry((date, ix)).or_default().push(sample);
+            if self.days.get(&date) != Some(&true) {
+                self.dirty.insert((date, ix));
+            }
+        }
+        self.sensors.sort_by_key(|sensor| sensor.ix);
+        (sensors, days)
+    }
+
+    fn close(&mut self, date: LocalDate) {
+        if let Some(open) = self.days.get_mut(&date).filter(|open| **open) {
+            *open = false;
+            self.dirty.extend(self.samples.keys().filter(|key| key.0 == date));
+        }
+    }
+
+    fn commit(&mut self, commits: &[DayCommit]) {
+        let before = self.next;
+        for commit in commits {
+            let key = (commit.date, commit.sensor);
+            self.records.insert(key, commit.record.clone());
+            self.states.insert(commit.sensor, commit.sensor_state.clone().unwrap());
+            self.outbox.push(Entry { seq: self.next, day: commit.upload.clone().unwrap() });
+            self.next += 1;
+            self.dirty.remove(&key);
+        }
+        while self.outbox.len() as u64 > MAX_OUTBOX && self.outbox[0].seq < before {
+            self.evicted += 1;
+            self.floor = self.outbox.remove(0).seq + 1;
+        }
+    }
+
+    fn prune(&mut self, what: Prune, before: LocalDate) {
+        self.samples.retain(|key, _| key.0 >= before);
+        self.dirty.retain(|key| key.0 >= before);
+        self.days.range_mut(..before).for_each(|(_, open)| *open = false);
+        if what == Prune::Days {
+            self.records.retain(|key, _| key.0 >= before);
+            self.days.retain(|date, _| *date >= before);
+        }
+    }
+}
+
+fn apply(store: &Store, content: &mut Content, op: &Op, revision: u32) {
+    match op {
+        Op::Append(readings) => {
+            let readings: Vec<DayReading> = readings
+                .iter()
+                .map(|&(date, ix, at, value)| reading(date, ix, at, f64::from(value) / 10.0))
+                .collect();
+            let (new_sensors, new_days) = content.append(&readings);
+            let batch =
+                Batch { new_sensors: &new_sensors, new_days: &new_days, readings: &readings };
+            store.append(&batch).unwrap();
+        }
+        Op::Flush => store.flush().unwrap(),
+        Op::Fold => {
+            store.fold().unwrap();
+            assert_eq!(store.journal_size(), (0, 0));
+        }
+        Op::Close(date) => {
+            store.begin_close(LocalDate(*date)).unwrap();
+            content.close(LocalDate(*date));
+        }
+        Op::Commit(days) => {
+            let commits: Vec<DayCommit> =
+                days.iter().map(|&(date, ix)| commit(date, ix, revision)).collect();
+            store.commit_days(&commits).unwrap();
+            content.commit(&commits);
+        }
+        Op::Unmark(date, ix) => {
+            store.unmark(LocalDate(*date), SensorIx(*ix)).unwrap();
+            content.dirty.remove(&(LocalDate(*date), SensorIx(*ix)));
+        }
+        Op::Ack(up_to) => {
+            store.outbox_ack(*up_to).unwrap();
+            content.outbox.retain(|entry| entry.seq > *up_to);
+            content.floor = content.floor.max((up_to + 1).min(content.next));
+        }
+        Op::Prune(what, before) => {
+            store.prune(*what, LocalDate(*before)).unwrap();
+            content.prune(*what, LocalDate(*before));
+        }
+        Op::Reopen | Op::Kill => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// After a kill, the store is as it was at some moment since the last flush.
+    #[test]
+    fn the_store_agrees_with_a_few_maps(ops in prop::collection::vec(any_op(), 1..30)) {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            outbox_max_entries: NonZeroU64::new(MAX_OUTBOX).unwrap(),
+            ..StoreOptions::default()
+        };
+        let mut path = dir.path().join("store-0");
+        let mut store = open(&path, &options);
+        store.flush().unwrap();
+        let stream = store.stream();
+        let mut content = Content::empty();
+        let mut since_flush = vec![content.clone()];
+        for (step, op) in (1_u32..).zip(&ops) {
+            match op {
+                Op::Reopen => {
+                    drop(store);
+                    store = open(&path, &options);
+                }
+                Op::Kill => {
+                    let left = dir.path().join(format!("store-{step}"));
+                    copy(&path, &left);
+                    store = open(&left, &options);
+                    path = left;
+                    let found = Content::of(&store);
+                    prop_assert!(
+                        since_flush.contains(&found), "{:#?} is not one of {:#?}", found, since_flush
+                    );
+                    content = found;
+                    since_flush.clear();
+                }
+                op => apply(&store, &mut content, op, step),
+            }
+            if matches!(op, Op::Flush | Op::Reopen) {
+                since_flush.clear();
+            }
+            since_flush.push(content.clone());
+            prop_assert_eq!(&Content::of(&store), &content);
+            prop_assert_eq!(store.stream(), stream);
+        }
+    }
+}
+
+#[test]
+fn a_day_of_a_few_sensors_takes_few_records_and_no_files_beside_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = open(&path, &StoreOptions::default());
+    let sensors: Vec<SensorRecord> = (0..10).map(sensor).collect();
+    store.append(&Batch { new_sensors: &sensors, new_days: &[day(0)], readings: &[] }).unwrap();
+    for minute in 0..1440 {
+        let value = f64::from(i32::try_from(minute).unwrap() % 60) / 10.0;
+        let readings: Vec<_> = (0..10).map(|ix| reading(0, ix, minute * 60, value)).collect();
+        store.append(&Batch { readings: &readings, ..Batch::default() }).unwrap();
+        if minute % 60 == 59 {
+            let folded = store.fold().unwrap();
+            assert_eq!((folded.records, folded.readings), (60, 600));
+        }
+    }
+    store.flush().unwrap();
+    let mut blocks = 0;
+    store
+        .disk
+        .scan(keys::blocks_of_date(LocalDate(0)), |_, record| {
+            blocks += 1;
+            assert!(record.len() <= records::MAX_PAYLOAD_BYTES + 5);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert!(blocks <= 40, "{blocks} blocks for 10 sensor-days");
+    assert_eq!(store.chunk(LocalDate(0), SensorIx(3)).unwrap().len(), 1440);
+    assert_eq!(fs::read_dir(path.join("blobs")).unwrap().count(), 0);
+}
+
+#[test]
+fn outbox_batches_are_bounded_but_never_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("store"), &StoreOptions::default());
+    let commits: Vec<DayCommit> = (0..20).map(|ix| commit(0, ix, 1)).collect();
+    store.commit_days(&commits).unwrap();
+    let seqs = |from, bytes| -> Vec<u64> {
+        store.outbox_batch(from, bytes).unwrap().iter().map(|entry| entry.seq).collect()
+    };
+    assert_eq!(seqs(1, 0), [1]);
+    let some = seqs(3, 300);
+    assert!(some.len() > 1 && some.len() < 10, "{some:?}");
+    assert!(some.iter().zip(3..).all(|(seq, expected)| *seq == expected));
+    assert_eq!(seqs(21, 1000), [0; 0]);
+    store.outbox_ack(u64::MAX).unwrap();
+    assert_eq!((store.outbox_floor(), store.outbox_next(), store.outbox_len()), (21, 21, 0));
+    assert_eq!(store.stats().outbox_bytes, 0);
+}
