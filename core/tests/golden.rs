@@ -1,0 +1,132 @@
+//! Frozen bytes: every message and artifact of every released schema still reads, and what is
+//! written today is exactly what was agreed. A change here is a change of the protocol: raise
+//! the schema number, add a folder, and keep reading the old one.
+
+use std::{fmt::Debug, path::PathBuf};
+
+use daywise_core::{
+    features::{FeatureSet, Features},
+    model::{self, Cluster, Digest, Family, Model, NoveltyTable, Scaling},
+    predict::{Contribution, Prediction},
+    quantity::Quantity,
+    time::{LocalDate, UtcMillis},
+    wire::{
+        self, Ack, Desired, Entry, Health, Message, ModelRef, Reported, SensorDay, Up, UpdateState,
+    },
+};
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn assert_message<M: Message + PartialEq + Debug>(name: &str, message: &M) {
+    let frozen = golden(name);
+    let written = wire::encode(message).unwrap();
+    assert_eq!(hex(&written), hex(&frozen), "{name}: written bytes");
+    assert_eq!(wire::decode::<M>(&frozen).as_ref(), Ok(message), "{name}: read back");
+}
+
+fn model_ref() -> ModelRef {
+    ModelRef { version: 7, digest: Digest([0xab; 32]), bytes: 4_321 }
+}
+
+#[test]
+fn up_is_as_agreed() {
+    let values = (0..36_u8).map(|i| (i != 3).then(|| f32::from(i) * 0.5 - 4.0));
+    let top =
+        [(35, 4.5), (0, -2.25)].map(|(feature, deviation)| Contribution { feature, deviation });
+    let day = SensorDay {
+        sensor: "kitchen/temperature".into(),
+        quantity: Quantity::Temperature,
+        date: LocalDate(19_783),
+        revision: 2,
+        samples: 1_440,
+        coverage: 0.75,
+        features: Some(Features::new(FeatureSet::Profile1, values).unwrap()),
+        prediction: Some(Prediction {
+            cluster: 3,
+            distance: 1.5,
+            novelty: 0.875,
+            top: top.into_iter().collect(),
+            model_version: 7,
+        }),
+        deviation: Some(2.5),
+    };
+    let thin = SensorDay { features: None, prediction: None, deviation: None, ..day.clone() };
+    let entries = vec![Entry { seq: 41, day }, Entry { seq: 42, day: thin }];
+    assert_message("up.hex", &Up { stream: 0x0123_4567_89ab_cdef, floor: 40, entries });
+}
+
+#[test]
+fn ack_is_as_agreed() {
+    assert_message("ack.hex", &Ack { stream: 0x0123_4567_89ab_cdef, up_to: 42 });
+}
+
+#[test]
+fn desired_is_as_agreed() {
+    let overrides = vec![("days.grace".to_owned(), "3h".to_owned())];
+    let channel = "stable".to_owned();
+    let desired = Desired { generation: 9, model: Some(model_ref()), channel, overrides };
+    assert_message("desired.hex", &desired);
+}
+
+#[test]
+fn reported_is_as_agreed() {
+    let health = Health {
+        uptime_s: 3_600,
+        rss_kb: 9_000,
+        sensors: 12,
+        accepted: 100_000,
+        refused: vec![("out_of_range".into(), 3)],
+        outbox: 5,
+        store_kb: 640,
+    };
+    let reported = Reported {
+        online: true,
+        agent_version: "0.1.0".into(),
+        board: "raspberry-pi-4".into(),
+        generation: 9,
+        active: Some(model_ref()),
+        spare: None,
+        update: UpdateState::Trial,
+        health,
+    };
+    assert_message("reported.hex", &reported);
+}
+
+#[test]
+fn model_artifact_is_as_agreed() {
+    let cluster = |id: u16, centroid: [f32; 2]| Cluster {
+        id,
+        name: format!("day-{id}"),
+        size: 10,
+        centroid: centroid.to_vec(),
+    };
+    let model = Model {
+        version: 7,
+        parent: Some(Digest([0xcd; 32])),
+        trained_at: UtcMillis(1_710_000_000_000),
+        families: vec![Family {
+            quantity: Quantity::Humidity,
+            set: FeatureSet::Moments1,
+            scaling: Scaling::Robust,
+            scale: vec![2.0, 0.5],
+            clusters: vec![cluster(0, [40.0, 2.0]), cluster(4, [70.0, 5.5])],
+            novelty: NoveltyTable::from_distances([0.25, 0.5, 1.0, 4.0]),
+            sensor_days: 20,
+            inertia: 12.5,
+        }],
+    };
+    let frozen = golden("model.hex");
+    let (bytes, digest) = model::encode(&model).unwrap();
+    assert_eq!(hex(&bytes), hex(&frozen));
+    assert_eq!(model::decode(&frozen), Ok((model, digest)));
+}
