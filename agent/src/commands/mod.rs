@@ -79,6 +79,9 @@ pub enum CommandError {
         /// Why.
         source: replay::ReplayError,
     },
+    /// No thread can be started to read the file.
+    #[error("cannot start the reader")]
+    Thread(#[source] io::Error),
     /// The result cannot be printed.
     #[error("cannot write to the standard output")]
     Print(#[source] io::Error),
@@ -94,6 +97,14 @@ fn report<T: Serialize + Display>(result: &T, json: bool) -> Result<(), CommandE
         writeln!(io::stdout(), "{text}").map_err(CommandError::Print)?;
     }
     Ok(())
+}
+
+/// Writes out what the standard output still holds; for the end of the program.
+///
+/// # Errors
+/// It cannot be written.
+pub fn flush_output() -> io::Result<()> {
+    io::stdout().flush()
 }
 
 /// Reads `--quantity`.
