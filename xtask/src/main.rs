@@ -1,1 +1,43 @@
-fn main() {}
+//! Daywise's developer commands: `cargo xtask demo` and `cargo xtask test`.
+//!
+//! Exit codes: 0 ok, 1 failure, 2 usage. Reports go to stdout, progress and messages to stderr.
+
+mod demo;
+mod http;
+mod process;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Daywise's developer commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the whole loop on this machine: readings, days, training, update, predictions.
+    Demo(demo::DemoArgs),
+    /// Runs every check that CI runs.
+    Test(test::TestArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
