@@ -14,6 +14,10 @@
 //!
 //! Opening only reads, so a command may look while the agent runs.
 
+mod record;
+#[cfg(test)]
+mod tests;
+
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
@@ -25,13 +29,11 @@ use daywise_core::{
     model::{self, ArtifactError, Digest, MAX_ARTIFACT_BYTES, Model},
     wire::ModelRef,
 };
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use record::{RECORD_SCHEMA, Record, Slot, Trial, decode_record, encode_record, remember};
+
 const RECORD_FILE: &str = "slots";
-const RECORD_SCHEMA: u16 = 1;
-/// Digests remembered as given up; the oldest goes first.
-const MAX_GIVEN_UP: usize = 8;
 /// The record is far smaller.
 const MAX_RECORD_BYTES: u64 = 4096;
 
@@ -76,47 +78,6 @@ pub struct ActiveModel {
     pub model: Model,
     /// Its version, address and size.
     pub reference: ModelRef,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Slot {
-    A,
-    B,
-}
-
-impl Slot {
-    fn file(self) -> &'static str {
-        match self {
-            Self::A => "a.dwm",
-            Self::B => "b.dwm",
-        }
-    }
-
-    fn other(self) -> Self {
-        match self {
-            Self::A => Self::B,
-            Self::B => Self::A,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Trial {
-    /// Times the agent was started with the model on trial.
-    starts: u32,
-    /// The other slot's model was on trial itself when this one took over.
-    spare_unproven: bool,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    /// `None`: no model predicts.
-    active: Option<Slot>,
-    trial: Option<Trial>,
-    /// The last generation acted on.
-    generation: u64,
-    /// Models that did not hold or were refused, the latest last.
-    given_up: Vec<Digest>,
 }
 
 /// The two slots.
@@ -400,13 +361,6 @@ impl Slots {
     }
 }
 
-fn remember(given_up: &mut Vec<Digest>, digest: Digest) {
-    given_up.retain(|known| *known != digest);
-    given_up.push(digest);
-    let surplus = given_up.len().saturating_sub(MAX_GIVEN_UP);
-    given_up.drain(..surplus);
-}
-
 fn read_model(bytes: &[u8]) -> Result<ActiveModel, ArtifactError> {
     let (model, digest) = model::decode(bytes)?;
     let size = u32::try_from(bytes.len()).map_err(|_| ArtifactError::Length)?;
@@ -427,28 +381,3 @@ fn read_up_to(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, SlotsError> {
         Err(source) => Err(SlotsError::Read { path: path.to_owned(), source }),
     }
 }
-
-fn encode_record(record: &Record) -> Result<Vec<u8>, postcard::Error> {
-    let mut bytes = RECORD_SCHEMA.to_le_bytes().to_vec();
-    bytes.extend_from_slice(&postcard::to_allocvec(record)?);
-    let crc = crc32fast::hash(&bytes);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    Ok(bytes)
-}
-
-/// `None` if it is damaged.
-fn decode_record(bytes: &[u8]) -> Result<Option<Record>, SlotsError> {
-    let Some((covered, crc)) = bytes.split_last_chunk::<4>() else { return Ok(None) };
-    if crc32fast::hash(covered) != u32::from_le_bytes(*crc) {
-        return Ok(None);
-    }
-    let Some((schema, payload)) = covered.split_first_chunk::<2>() else { return Ok(None) };
-    let found = u16::from_le_bytes(*schema);
-    if found > RECORD_SCHEMA {
-        return Err(SlotsError::TooNew { found });
-    }
-    Ok(postcard::from_bytes(payload).ok())
-}
-
-#[cfg(test)]
-mod tests;

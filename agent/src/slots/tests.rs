@@ -8,7 +8,7 @@ use daywise_core::{
 };
 use tempfile::TempDir;
 
-use super::*;
+use super::{record::MAX_GIVEN_UP, *};
 
 fn artifact(version: u32) -> Vec<u8> {
     let family = Family {

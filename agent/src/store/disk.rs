@@ -15,6 +15,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use tracing::warn;
@@ -26,6 +27,9 @@ use super::error::StoreError;
 const SEGMENT_BYTES: usize = 256 * 1024;
 /// How often sled cleans its file; its own idea of flushing does no harm beside ours.
 const CLEAN_EVERY_MS: u64 = 10_000;
+/// How often, and how long apart, sled's own lock is tried.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Damaged stores that are kept for inspection; the oldest goes first.
 const MAX_SET_ASIDE: usize = 3;
 
@@ -81,7 +85,7 @@ impl Disk {
             .mode(sled::Mode::LowSpace)
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(Some(CLEAN_EVERY_MS));
-        let tree = match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        let tree = match catch_unwind(AssertUnwindSafe(|| open_patiently(&config))) {
             Ok(Ok(tree)) => tree,
             Ok(Err(source)) if is_damage(&source) => {
                 return Err(StoreError::Damaged { detail: source.to_string() });
@@ -183,7 +187,8 @@ impl Disk {
             .sum()
     }
 
-    fn guarded<T>(
+    /// Calls sled; damage that it reports or panics on comes back as an error and is noted.
+    pub(super) fn guarded<T>(
         &self,
         operation: &'static str,
         act: impl FnOnce() -> Result<T, sled::Error>,
@@ -200,6 +205,20 @@ impl Disk {
         }
         Err(StoreError::Damaged { detail })
     }
+}
+
+/// Opens sled's store. Its threads may keep its own lock for a moment after it was closed in
+/// this process; another process is out of the question once we hold ours.
+fn open_patiently(config: &sled::Config) -> Result<sled::Db, sled::Error> {
+    for _ in 0..LOCK_TRIES {
+        match config.open() {
+            Err(sled::Error::Io(source)) if source.to_string().contains("acquire lock") => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+    config.open()
 }
 
 /// Whether the last run met damage in the store at `dir`, so that it needs reading whole.

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// What to do to a store's files, and what that is called.
+type Damaging = (&'static str, fn(&Path));
+
 /// Overwrites a record behind the store's back.
 fn overwrite(store: &Store, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
     let mut record = store.disk.get(key).unwrap().unwrap();
@@ -11,6 +14,7 @@ fn overwrite(store: &Store, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
     store.disk.write(changes).unwrap();
 }
 
+#[expect(clippy::ptr_arg, reason = "passed to `overwrite`, which may also shorten a record")]
 fn flip_last(record: &mut Vec<u8>) {
     *record.last_mut().unwrap() ^= 0x20;
 }
@@ -125,9 +129,9 @@ fn a_store_in_use_is_refused_and_left_alone() {
 /// Damages sled's file so that sled returns an error, or panics, in opening.
 #[test]
 fn a_store_that_cannot_be_opened_is_set_aside() {
-    let damages: [(&str, fn(&Path)); 3] = [
+    let damages: [Damaging; 3] = [
         ("garbage log", |store| {
-            let garbage: Vec<u8> = (0..600_000_u32).map(|i| (i * 7919 >> 5) as u8).collect();
+            let garbage: Vec<u8> = (0..=u8::MAX).cycle().step_by(31).take(600_000).collect();
             fs::write(store.join("db"), garbage).unwrap();
         }),
         ("garbage settings", |store| fs::write(store.join("conf"), [0xff; 64]).unwrap()),
@@ -206,4 +210,19 @@ fn what_was_flushed_is_there_after_a_kill() {
     assert_eq!(killed.stream(), store.stream());
     assert_eq!(killed.journal_size().0, 3);
     assert_eq!(killed.chunk(LocalDate(0), SensorIx(2)).unwrap().len(), 3);
+}
+
+#[test]
+fn a_panic_in_the_engine_comes_back_as_damage_and_is_looked_into_at_the_next_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = filled(&path);
+    let error = store.disk.guarded::<()>("read", || panic!("page 7 is gone")).unwrap_err();
+    assert_eq!(error.to_string(), "the store is damaged: the engine panicked: page 7 is gone");
+    assert_eq!(error.remedy(), Remedy::Stop);
+    assert!(disk::is_suspect(&path));
+    drop(store);
+    let store = open(&path, &StoreOptions::default());
+    assert_eq!(store.sensors().unwrap().len(), 3, "nothing was wrong after all");
+    assert!(!disk::is_suspect(&path));
 }

@@ -20,16 +20,27 @@ where
 #[test]
 fn records_are_the_agreed_bytes() {
     let date = LocalDate(19_783);
-    assert_eq!(sealed(keys::META_SCHEMA, &STORE_SCHEMA), "GOLDEN_SCHEMA");
     let outbox = OutboxValue { stream: 42, next: 9, floor: 3, bytes: 1000, evicted: 1 };
-    assert_eq!(sealed(keys::META_OUTBOX, &outbox), "GOLDEN_OUTBOX");
-    let value = SensorValue { id: "kitchen/temperature".into(), quantity: Quantity::Temperature };
-    assert_eq!(sealed(&keys::sensor(SensorIx(3)), &value), "GOLDEN_SENSOR");
-    let value = LocalDayValue { day: LocalDay::utc(date), open: true };
-    assert_eq!(sealed(&keys::local_day(date), &value), "GOLDEN_DAY");
+    let kitchen = SensorValue { id: "kitchen/temperature".into(), quantity: Quantity::Temperature };
+    let open = LocalDayValue { day: LocalDay::utc(date), open: true };
     let DayCommit { record, upload, .. } = commit(date.0, 1, 2);
-    assert_eq!(sealed(&keys::day(date, SensorIx(1)), &record), "GOLDEN_RECORD");
-    assert_eq!(sealed(&keys::outbox(7), &upload.unwrap()), "GOLDEN_ENTRY");
+    let written = [
+        sealed(keys::META_SCHEMA, &STORE_SCHEMA),
+        sealed(keys::META_OUTBOX, &outbox),
+        sealed(&keys::sensor(SensorIx(3)), &kitchen),
+        sealed(&keys::local_day(date), &open),
+        sealed(&keys::day(date, SensorIx(1)), &record),
+        sealed(&keys::outbox(7), &upload.unwrap()),
+    ];
+    let agreed = [
+        "1c27a3d00101",
+        "7807bcc2012a0903e80701",
+        "cc10288001136b69746368656e2f74656d706572617475726501",
+        "f945abcc018eb5028090fcf4be638080afc7bf63000001",
+        "913c35570102020000003f010101010000a44100010000c03f",
+        "fcc0eea40112726f6f6d2d312f74656d7065726174757265018eb50202020000003f010101010000a44100010000c03f",
+    ];
+    assert_eq!(written, agreed);
 }
 
 #[test]
@@ -44,7 +55,10 @@ fn samples_are_the_agreed_bytes() {
     let [payload] = payloads.as_slice() else { panic!("one payload, not {}", payloads.len()) };
     let key = keys::journal(5);
     let record = seal("test", &key, payload).unwrap();
-    assert_eq!(hex(&record), "GOLDEN_JOURNAL");
+    assert_eq!(
+        hex(&record),
+        "4d2b985a018cb502b0e0b2520108006c008eb502c0a9070108006e031900ae03780100"
+    );
     let mut expected = readings.to_vec();
     expected.sort_by_key(|&(date, sensor, _)| (date, sensor));
     assert_eq!(journal::decode(unseal(&key, &record).unwrap()).unwrap(), expected);

@@ -165,18 +165,26 @@ impl Content {
         }
     }
 
-    fn prune(&mut self, what: Prune, before: LocalDate) {
-        self.samples.retain(|key, _| key.0 >= before);
-        self.dirty.retain(|key| key.0 >= before);
+    /// Pruning is one change after the other; returns what is there in between.
+    fn prune(&mut self, what: Prune, before: LocalDate) -> Vec<Self> {
+        let mut between = Vec::new();
         self.days.range_mut(..before).for_each(|(_, open)| *open = false);
+        between.push(self.clone());
+        self.dirty.retain(|key| key.0 >= before);
+        between.push(self.clone());
+        self.samples.retain(|key, _| key.0 >= before);
         if what == Prune::Days {
+            between.push(self.clone());
             self.records.retain(|key, _| key.0 >= before);
+            between.push(self.clone());
             self.days.retain(|date, _| *date >= before);
         }
+        between
     }
 }
 
-fn apply(store: &Store, content: &mut Content, op: &Op, revision: u32) {
+/// Does it to both; returns what a kill within it may leave.
+fn apply(store: &Store, content: &mut Content, op: &Op, revision: u32) -> Vec<Content> {
     match op {
         Op::Append(readings) => {
             let readings: Vec<DayReading> = readings
@@ -214,14 +222,15 @@ fn apply(store: &Store, content: &mut Content, op: &Op, revision: u32) {
         }
         Op::Prune(what, before) => {
             store.prune(*what, LocalDate(*before)).unwrap();
-            content.prune(*what, LocalDate(*before));
+            return content.prune(*what, LocalDate(*before));
         }
         Op::Reopen | Op::Kill => {}
     }
+    Vec::new()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     /// After a kill, the store is as it was at some moment since the last flush.
     #[test]
@@ -255,7 +264,7 @@ proptest! {
                     content = found;
                     since_flush.clear();
                 }
-                op => apply(&store, &mut content, op, step),
+                op => since_flush.extend(apply(&store, &mut content, op, step)),
             }
             if matches!(op, Op::Flush | Op::Reopen) {
                 since_flush.clear();
