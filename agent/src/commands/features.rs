@@ -83,7 +83,7 @@ impl fmt::Display for FeaturesSummary {
             write!(f, "; refused: {}", self.refused)?;
         }
         if *short_days > 0 {
-            write!(f, "; {short_days} days with a single reading left out")?;
+            write!(f, "; days left out for having a single reading: {short_days}")?;
         }
         Ok(())
     }

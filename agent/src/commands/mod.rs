@@ -114,3 +114,6 @@ fn parse_quantity(name: &str) -> Result<Quantity, String> {
         format!("unknown quantity; known are {}", known.join(", "))
     })
 }
+
+#[cfg(test)]
+mod tests;

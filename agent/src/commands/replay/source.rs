@@ -320,12 +320,14 @@ mod tests {
     #[test]
     fn recorded_lines_are_published_as_they_are() {
         let parse = |text: &str| parse_recorded(text, &mut utc());
-        let message = parse(
-            r#"{"recv":"2024-03-24T23:00:00.5Z","topic":"a/b","payload":"{\"v\":1}","x":1}"#,
-        )
-        .unwrap();
+        let message =
+            parse(r#"{"recv":"2024-03-24T23:00:00.5Z","topic":"a/b","payload":"{\"v\":1}","x":1}"#)
+                .unwrap();
         assert_eq!(message.at, UtcMillis(1_711_321_200_500));
-        assert_eq!((message.publish.topic.as_str(), &message.publish.payload[..]), ("a/b", &b"{\"v\":1}"[..]));
+        assert_eq!(
+            (message.publish.topic.as_str(), &message.publish.payload[..]),
+            ("a/b", &b"{\"v\":1}"[..])
+        );
         let bytes = parse(r#"{"recv":1711321200,"topic":"a","payload_b64":"//4B"}"#).unwrap();
         assert_eq!(&bytes.publish.payload[..], [0xff, 0xfe, 1]);
         for (text, reason) in [
