@@ -1,0 +1,309 @@
+//! Sensor-days: one row per gateway, sensor and date, the highest revision.
+
+use daywise_core::{
+    features::Features,
+    predict::Prediction,
+    quantity::Quantity,
+    time::{LocalDate, UtcMillis},
+    wire::{Ack, SensorDay, Up},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
+
+use super::{Doing as _, Storage, StorageError, gateways, record, streams};
+
+/// A sensor id is a part of a topic; longer ones are a fault.
+const MAX_SENSOR_BYTES: usize = 512;
+
+/// What an up message came to, all of it committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The acknowledgement that is now true.
+    pub ack: Ack,
+    /// Whether the gateway was unknown before.
+    pub is_new_gateway: bool,
+    /// Days that were new or had a higher revision.
+    pub changed: u64,
+    /// Days that were there already.
+    pub unchanged: u64,
+    /// Days that cannot be kept: without a sensor or with impossible numbers.
+    pub refused: u64,
+}
+
+/// A sensor-day as the database has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredDay {
+    /// Whose.
+    pub gateway: String,
+    /// The day.
+    pub day: SensorDay,
+}
+
+impl Storage {
+    /// Takes in one batch of a gateway's outbox: all in one transaction, or nothing.
+    ///
+    /// # Errors
+    /// The database cannot be written; then nothing of the batch was kept.
+    pub async fn apply_up(
+        &self,
+        gateway: &str,
+        up: &Up,
+        now: UtcMillis,
+    ) -> Result<Applied, StorageError> {
+        let mut tx = self.begin().await?;
+        let is_new_gateway = gateways::saw(&mut tx, gateway, now).await?;
+        let mut arrival = newest_arrival(&mut tx).await?;
+        let (mut changed, mut unchanged, mut refused) = (0, 0, 0);
+        for entry in &up.entries {
+            if !is_possible(&entry.day) {
+                // It keeps its place in the sequence: refusing the whole batch would stop the
+                // gateway's outbox for good.
+                refused += 1;
+            } else if upsert(&mut tx, gateway, &entry.day, arrival + 1).await? {
+                arrival += 1;
+                changed += 1;
+            } else {
+                unchanged += 1;
+            }
+        }
+        let up_to = streams::advance(&mut tx, gateway, up, now).await?;
+        tx.commit().await.doing("commit sensor-days")?;
+        let ack = Ack { stream: up.stream, up_to };
+        Ok(Applied { ack, is_new_gateway, changed, unchanged, refused })
+    }
+
+    /// How many sensor-days there are.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn count_sensor_days(&self) -> Result<i64, StorageError> {
+        self.number("SELECT COUNT(*) FROM sensor_days", "count sensor-days").await
+    }
+
+    /// The number of the newest arrival; 0 before the first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn newest_arrival(&self) -> Result<i64, StorageError> {
+        self.number("SELECT COALESCE(MAX(arrival), 0) FROM sensor_days", "read the newest arrival")
+            .await
+    }
+
+    /// How many sensor-days with features arrived after `arrival`.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn arrived_since(&self, arrival: i64) -> Result<i64, StorageError> {
+        let doing = "count new sensor-days";
+        let row = sqlx::query(
+            "SELECT COUNT(*) FROM sensor_days WHERE arrival > $1 AND features IS NOT NULL",
+        )
+        .bind(arrival)
+        .fetch_one(&self.pool)
+        .await
+        .doing(doing)?;
+        row.try_get(0).doing(doing)
+    }
+
+    /// The newest date up to `horizon` that has features.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn newest_date(&self, horizon: LocalDate) -> Result<Option<LocalDate>, StorageError> {
+        let doing = "read the newest date";
+        let row = sqlx::query(
+            "SELECT MAX(date) FROM sensor_days WHERE date <= $1 AND features IS NOT NULL",
+        )
+        .bind(i64::from(horizon.0))
+        .fetch_one(&self.pool)
+        .await
+        .doing(doing)?;
+        let date: Option<i64> = row.try_get(0).doing(doing)?;
+        Ok(date.and_then(|date| i32::try_from(date).ok()).map(LocalDate))
+    }
+
+    /// Features of the days from `from` to `to`, the newest `limit` of them, always in the same
+    /// order.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn features(
+        &self,
+        from: LocalDate,
+        to: LocalDate,
+        limit: u32,
+    ) -> Result<Vec<(Quantity, Features)>, StorageError> {
+        let doing = "read features";
+        let rows = sqlx::query(
+            "SELECT quantity, features FROM sensor_days \
+             WHERE date >= $1 AND date <= $2 AND features IS NOT NULL \
+             ORDER BY date DESC, gateway, sensor LIMIT $3",
+        )
+        .bind(i64::from(from.0))
+        .bind(i64::from(to.0))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await
+        .doing(doing)?;
+        let mut features = Vec::with_capacity(rows.len());
+        for row in rows {
+            let bytes: Vec<u8> = row.try_get("features").doing(doing)?;
+            features.push((quantity(&row)?, record::decode(&bytes).doing(doing)?));
+        }
+        Ok(features)
+    }
+
+    /// Sensor-days of one gateway or of all, by date, gateway and sensor.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn sensor_days(
+        &self,
+        gateway: Option<&str>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<StoredDay>, StorageError> {
+        let rows = sqlx::query(
+            "SELECT gateway, sensor, date, quantity, revision, samples, coverage, features, \
+             prediction, deviation FROM sensor_days \
+             WHERE $1 IS NULL OR gateway = $1 ORDER BY date, gateway, sensor LIMIT $2 OFFSET $3",
+        )
+        .bind(gateway)
+        .bind(i64::from(limit))
+        .bind(i64::from(offset))
+        .fetch_all(&self.pool)
+        .await
+        .doing("read sensor-days")?;
+        rows.iter().map(stored_day).collect()
+    }
+}
+
+fn is_possible(day: &SensorDay) -> bool {
+    !day.sensor.is_empty()
+        && day.sensor.len() <= MAX_SENSOR_BYTES
+        && day.coverage.is_finite()
+        && day.deviation.is_none_or(f32::is_finite)
+}
+
+async fn newest_arrival(tx: &mut Transaction<'_, Sqlite>) -> Result<i64, StorageError> {
+    let doing = "read the newest arrival";
+    let row = sqlx::query("SELECT COALESCE(MAX(arrival), 0) FROM sensor_days")
+        .fetch_one(&mut **tx)
+        .await
+        .doing(doing)?;
+    row.try_get(0).doing(doing)
+}
+
+/// Inserts the day or replaces one of a lower revision; whether it did either.
+async fn upsert(
+    tx: &mut Transaction<'_, Sqlite>,
+    gateway: &str,
+    day: &SensorDay,
+    arrival: i64,
+) -> Result<bool, StorageError> {
+    let doing = "write a sensor-day";
+    let features = day.features.as_ref().map(record::encode).transpose().doing(doing)?;
+    let prediction = day.prediction.as_ref().map(record::encode).transpose().doing(doing)?;
+    let done = sqlx::query(
+        "INSERT INTO sensor_days (gateway, sensor, date, quantity, revision, samples, coverage, \
+         features, prediction, deviation, arrival) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         ON CONFLICT (gateway, sensor, date) DO UPDATE SET quantity = excluded.quantity, \
+         revision = excluded.revision, samples = excluded.samples, coverage = excluded.coverage, \
+         features = excluded.features, prediction = excluded.prediction, \
+         deviation = excluded.deviation, arrival = excluded.arrival \
+         WHERE excluded.revision > sensor_days.revision",
+    )
+    .bind(gateway)
+    .bind(&day.sensor)
+    .bind(i64::from(day.date.0))
+    .bind(i64::from(day.quantity as u8))
+    .bind(i64::from(day.revision))
+    .bind(i64::from(day.samples))
+    .bind(f64::from(day.coverage))
+    .bind(features)
+    .bind(prediction)
+    .bind(day.deviation.map(f64::from))
+    .bind(arrival)
+    .execute(&mut **tx)
+    .await
+    .doing(doing)?;
+    Ok(done.rows_affected() > 0)
+}
+
+fn quantity(row: &SqliteRow) -> Result<Quantity, StorageError> {
+    let code: i64 = row.try_get("quantity").doing("read a quantity")?;
+    Ok(u8::try_from(code).ok().and_then(Quantity::from_code).unwrap_or_default())
+}
+
+fn stored_day(row: &SqliteRow) -> Result<StoredDay, StorageError> {
+    let doing = "read a sensor-day";
+    let number = |column| row.try_get::<i64, _>(column).doing(doing);
+    let count = |column| number(column).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    let features: Option<Vec<u8>> = row.try_get("features").doing(doing)?;
+    let prediction: Option<Vec<u8>> = row.try_get("prediction").doing(doing)?;
+    #[expect(clippy::cast_possible_truncation, reason = "was an f32 when it was stored")]
+    let single = |value: f64| value as f32;
+    let day = SensorDay {
+        sensor: row.try_get("sensor").doing(doing)?,
+        quantity: quantity(row)?,
+        date: LocalDate(i32::try_from(number("date")?).unwrap_or(i32::MAX)),
+        revision: count("revision")?,
+        samples: count("samples")?,
+        coverage: single(row.try_get("coverage").doing(doing)?),
+        features: features.as_deref().map(record::decode).transpose().doing(doing)?,
+        prediction: prediction.as_deref().map(record::decode).transpose().doing(doing)?,
+        deviation: row.try_get::<Option<f64>, _>("deviation").doing(doing)?.map(single),
+    };
+    Ok(StoredDay { gateway: row.try_get("gateway").doing(doing)?, day })
+}
+
+impl Serialize for StoredDay {
+    /// As the HTTP API shows it: features and contributions by name.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let day = &self.day;
+        let features = day.features.as_ref().map(features_by_name);
+        let prediction = day
+            .prediction
+            .as_ref()
+            .map(|prediction| prediction_json(prediction, day.features.as_ref()));
+        json!({
+            "gateway": self.gateway,
+            "sensor": day.sensor,
+            "quantity": day.quantity,
+            "date": day.date.to_string(),
+            "revision": day.revision,
+            "samples": day.samples,
+            "coverage": day.coverage,
+            "feature_set": day.features.as_ref().map(Features::set),
+            "features": features,
+            "prediction": prediction,
+            "deviation": day.deviation,
+        })
+        .serialize(serializer)
+    }
+}
+
+fn features_by_name(features: &Features) -> Map<String, Value> {
+    let names = features.set().feature_names().iter();
+    names.zip(features.iter()).map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
+}
+
+fn prediction_json(prediction: &Prediction, features: Option<&Features>) -> Value {
+    let top: Vec<Value> = prediction
+        .top
+        .iter()
+        .map(|part| {
+            let name = features.map(|features| part.name(features.set()));
+            json!({ "feature": name, "deviation": part.deviation })
+        })
+        .collect();
+    json!({
+        "cluster": prediction.cluster,
+        "distance": prediction.distance,
+        "novelty": prediction.novelty,
+        "top_features": top,
+        "model_version": prediction.model_version,
+    })
+}
