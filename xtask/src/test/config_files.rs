@@ -1,0 +1,195 @@
+//! Every file that we ship as an example or as data parses, and boards say all there is to say.
+//! (That the example configs are what the programs expect is tested beside the programs.)
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use super::Outcome;
+use crate::workspace;
+
+/// One board's file; what each key means is in `boards/README.md`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Board {
+    name: String,
+    title: String,
+    triple: String,
+    cpu: String,
+    cores: u32,
+    ram_mb: u32,
+    flash: Flash,
+    budget: Budget,
+    service: Service,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Flash {
+    Sd,
+    Emmc,
+    Ssd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Budget {
+    agent_memory_mb: u32,
+    sensors: u32,
+    flash_writes_mb_per_day: u32,
+    binary_mb: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Service {
+    memory_max_mb: u32,
+    cpu_quota_percent: u32,
+    tasks_max: u32,
+}
+
+/// Checks all files of `boards/` and `configs/`, and the tools' own settings.
+pub(super) fn check() -> anyhow::Result<Outcome> {
+    let root = workspace::root()?;
+    let mut problems = Vec::new();
+    let mut checked = 0;
+    let mut files = vec![root.join("deny.toml"), root.join("Cross.toml"), root.join("clippy.toml")];
+    files_below(&root.join("boards"), &mut files)?;
+    files_below(&root.join("configs"), &mut files)?;
+    for path in files {
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        checked += 1;
+        if let Err(problem) = check_one(&path, &text) {
+            let name = path.strip_prefix(&root).unwrap_or(&path);
+            problems.push(format!("{}: {problem}", name.display()));
+        }
+    }
+    println!("{checked} files read");
+    Ok(if problems.is_empty() { Outcome::Passed } else { Outcome::Failed(problems.join("\n    ")) })
+}
+
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            files_below(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn check_one(path: &Path, text: &str) -> Result<(), String> {
+    let is_board = path.parent().is_some_and(|folder| folder.ends_with("boards"));
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") if is_board => check_board(path, text),
+        Some("toml") => toml::from_str::<toml::Table>(text).map(drop).map_err(|e| e.to_string()),
+        Some("json") => {
+            serde_json::from_str::<serde_json::Value>(text).map(drop).map_err(|e| e.to_string())
+        }
+        Some("service") => check_unit(text),
+        Some("conf") => check_mosquitto(text),
+        Some("md") => Ok(()),
+        _ => Err("a kind of file that no check knows".into()),
+    }
+}
+
+fn check_board(path: &Path, text: &str) -> Result<(), String> {
+    let board: Board = toml::from_str(text).map_err(|error| error.to_string())?;
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    if stem != Some(board.name.as_str()) {
+        return Err(format!("is named `{}` inside", board.name));
+    }
+    if board.triple.split('-').count() < 3 {
+        return Err(format!("`{}` is not a target triple", board.triple));
+    }
+    if board.service.memory_max_mb < board.budget.agent_memory_mb {
+        return Err("the service's memory limit is below the agent's budget".into());
+    }
+    if board.service.memory_max_mb >= board.ram_mb {
+        return Err("the service's memory limit is the whole board".into());
+    }
+    Ok(())
+}
+
+/// A systemd unit: sections, and `Key=value` lines in them.
+fn check_unit(text: &str) -> Result<(), String> {
+    let mut section = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = Some(name);
+        } else if section.is_none() || !line.split_once('=').is_some_and(|(key, _)| is_word(key)) {
+            return Err(format!("line {number} is no setting of a section"));
+        }
+    }
+    let needed = ["[Unit]", "[Service]", "[Install]", "ExecStart=", "NoNewPrivileges=yes"];
+    match needed.iter().find(|needed| !text.contains(**needed)) {
+        Some(missing) => Err(format!("lacks {missing}")),
+        None => Ok(()),
+    }
+}
+
+fn is_word(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+/// mosquitto's settings: a name in lower case and a value.
+fn check_mosquitto(text: &str) -> Result<(), String> {
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        let is_setting = line.split_once(' ').is_some_and(|(name, value)| {
+            !value.trim().is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        });
+        if !(line.is_empty() || line.starts_with('#') || is_setting) {
+            return Err(format!("line {number} is no setting"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIT: &str = "[Unit]\nDescription=x\n[Service]\nExecStart=/bin/x\n\
+                        NoNewPrivileges=yes\n[Install]\nWantedBy=multi-user.target\n";
+
+    #[test]
+    fn every_file_that_we_ship_passes() {
+        assert_eq!(check().unwrap(), Outcome::Passed);
+    }
+
+    #[test]
+    fn mistakes_are_found_in_each_kind_of_file() {
+        let check = |name: &str, text: &str| check_one(Path::new(name), text);
+        assert_eq!(check("configs/x.service", UNIT), Ok(()));
+        assert!(check("configs/x.service", &UNIT.replace("NoNewPrivileges=yes\n", "")).is_err());
+        assert!(check("configs/x.service", &format!("{UNIT}Wanted By=x\n")).is_err());
+        assert!(check("configs/x.conf", "listener 1883\nnonsense\n").is_err());
+        assert!(check("configs/x.toml", "a = \n").is_err());
+        assert!(check("configs/x.json", "{").is_err());
+        assert!(check("configs/x.what", "").is_err());
+    }
+
+    #[test]
+    fn a_board_must_be_complete_and_under_its_own_name() {
+        let path = workspace::root().unwrap().join("boards/raspberry-pi-4.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(check_board(&path, &text), Ok(()));
+        assert!(check_board(Path::new("boards/other.toml"), &text).is_err());
+        assert!(check_board(&path, &text.replace("ram_mb", "ram")).is_err());
+    }
+}
