@@ -1,5 +1,6 @@
 //! The server as a whole, in this process, with its embedded broker: what a gateway sends
 //! becomes durable, is acknowledged, trained on and comes back as a model.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
