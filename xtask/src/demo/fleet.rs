@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -86,20 +86,23 @@ impl Fleet {
         timezone: &str,
         interrupt: Interrupt,
     ) -> anyhow::Result<Self> {
-        let broker = free_port()?;
         let (server_dir, agent_dir) = (dir.join("server"), dir.join("agent"));
         let (server_config, agent_config) = (dir.join("server.toml"), dir.join("agent.toml"));
         for made in [&server_dir, &agent_dir] {
             fs::create_dir_all(made).with_context(|| format!("cannot make {}", made.display()))?;
         }
-        write(&server_config, &server_toml(&server_dir, broker))?;
-        write(&agent_config, &agent_toml(&agent_dir, broker, timezone))?;
+        write(&server_config, &server_toml(&server_dir))?;
         let run = |program: &Path, config: &Path, log: &str| {
             let config = config.to_str().context("the temporary folder's name is not UTF-8")?;
             Process::start(program, &["run", "--config", config], &dir.join(log))
         };
         let mut server = run(&programs.server, &server_config, "server.log")?;
         let server_http = address(&mut server, &server_dir, &interrupt)?;
+        // Written before the HTTP address is.
+        let broker = fs::read_to_string(server_dir.join("mqtt.addr")).unwrap_or_default();
+        let broker =
+            broker.trim().parse().context("the server does not say where its broker is")?;
+        write(&agent_config, &agent_toml(&agent_dir, broker, timezone))?;
         let mut agent = run(&programs.agent, &agent_config, "agent.log")?;
         let agent_http = address(&mut agent, &agent_dir, &interrupt)?;
         let dir = dir.to_path_buf();
@@ -300,11 +303,6 @@ fn sent(log: &Path) -> anyhow::Result<u64> {
     said.and_then(|said| said.get("sent")?.as_u64()).context("the replay does not say what it sent")
 }
 
-fn free_port() -> anyhow::Result<SocketAddr> {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    probe.local_addr().context("no free port")
-}
-
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -331,12 +329,12 @@ fn address(
     }
 }
 
-fn server_toml(state_dir: &Path, broker: SocketAddr) -> String {
+fn server_toml(state_dir: &Path) -> String {
     format!(
         r#"state_dir = '{}'
 
 [broker]
-listen = "{broker}"
+listen = "127.0.0.1:0"
 
 [http]
 listen = "127.0.0.1:0"
