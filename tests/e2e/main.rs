@@ -1,0 +1,17 @@
+//! End-to-end tests: real binaries, real brokers, faults. Needs `daywise-agent`,
+//! `daywise-server` and mosquitto; see the harness in `tests/src/`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "this is test code: a surprise is to end the test where it happens"
+)]
+
+mod bad_input;
+mod commands;
+mod drain;
+mod heritage;
+mod killed_agent;
+mod late_readings;
+mod model_update;
+mod server_away;
+mod whole_loop;

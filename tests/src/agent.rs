@@ -1,0 +1,196 @@
+//! An agent under test: its configuration, its process, its HTTP answers.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    command,
+    http::{self, Answer},
+    process::Process,
+    scratch::Scratch,
+    wait::{LONG, SHORT, wait_for, wait_until},
+};
+
+/// Topics of readings are this and the sensor's id.
+pub const READINGS: &str = "readings";
+/// Ticks of the agent's clock; under the readings' filter, because brokers order messages within
+/// one subscription only.
+pub const CLOCK: &str = "readings/clock";
+
+/// What tests vary.
+#[derive(Clone, Debug)]
+pub struct AgentSettings {
+    /// The gateway's name.
+    pub gateway: String,
+    /// The site's zone.
+    pub timezone: String,
+    /// The sensors' broker.
+    pub sensor_broker: String,
+    /// The sync server's broker.
+    pub sync_broker: Option<String>,
+    /// The feature set.
+    pub set: String,
+    /// How long readings are gathered before they are made durable.
+    pub commit_every: String,
+    /// How far ahead of the agent's clock readings may be. By default more than the tests' usual
+    /// spacing of readings, because the clock is itself a message here: after a power cut the
+    /// agent's time is that of the newest durable reading, and the tick before the next one may
+    /// have been acknowledged already.
+    pub max_future: String,
+}
+
+impl AgentSettings {
+    /// One whose sensors and server are at the same broker.
+    #[must_use]
+    pub fn at(broker: &str) -> Self {
+        Self {
+            gateway: "gw-1".into(),
+            timezone: "Europe/Berlin".into(),
+            sensor_broker: broker.into(),
+            sync_broker: Some(broker.into()),
+            set: "profile/1".into(),
+            commit_every: "500ms".into(),
+            max_future: "90m".into(),
+        }
+    }
+
+    fn to_toml(&self, state_dir: &str) -> String {
+        let Self { gateway, timezone, sensor_broker, set, commit_every, max_future, .. } = self;
+        let sync = self.sync_broker.as_ref().map(|url| format!("[sync]\nurl = \"{url}\"\n"));
+        let sync = sync.unwrap_or_default();
+        format!(
+            "gateway = \"{gateway}\"\nboard = \"test-bench\"\nstate_dir = \"{state_dir}\"\n\
+             [site]\ntimezone = \"{timezone}\"\n\
+             [mqtt]\nurl = \"{sensor_broker}\"\n\
+             [[sources]]\ntopic = \"{READINGS}/{{sensor#}}\"\n\
+             {sync}\
+             [days]\ngrace = \"2h\"\nretention = \"7d\"\nmax_future = \"{max_future}\"\n\
+             [features]\nset = \"{set}\"\n\
+             [store]\ncommit_every = \"{commit_every}\"\n\
+             [http]\nlisten = \"127.0.0.1:0\"\n\
+             [clock]\nsource = \"topic\"\ntopic = \"{CLOCK}\"\n\
+             [outputs]\nlive_every = \"1s\"\n"
+        )
+    }
+}
+
+/// The agent.
+#[derive(Debug)]
+pub struct Agent {
+    /// Its process.
+    pub process: Process,
+    /// The gateway's name.
+    pub gateway: String,
+    address_file: PathBuf,
+}
+
+impl Agent {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Panics
+    /// It ends at once or does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn start(scratch: &Scratch, settings: &AgentSettings) -> Self {
+        let gateway = settings.gateway.clone();
+        let state_dir = scratch.file(&format!("{gateway}-state"));
+        let toml = settings.to_toml(state_dir.to_str().unwrap());
+        let config = scratch.write(&format!("{gateway}.toml"), toml);
+        let log = scratch.file(&format!("{gateway}.log"));
+        let arguments = ["run", "--config", config.to_str().unwrap()];
+        let process = Process::start(&command::agent(), &arguments, log);
+        let mut agent = Self { process, gateway, address_file: state_dir.join("http.addr") };
+        agent.wait_until_up();
+        agent
+    }
+
+    #[track_caller]
+    fn wait_until_up(&mut self) {
+        wait_until("the agent answers", SHORT, || {
+            assert!(!self.process.has_ended(), "the agent ended: {}", self.process.log());
+            self.request("/health").is_some_and(|answer| answer.status == 200)
+        });
+    }
+
+    fn request(&self, path: &str) -> Option<Answer> {
+        http::request(&self.address_file, "GET", path).ok()
+    }
+
+    /// Ends it without warning.
+    pub fn kill(&mut self) {
+        self.process.kill();
+        self.forget_address();
+    }
+
+    /// Asks it to end; its exit code.
+    #[track_caller]
+    pub fn terminate(&mut self) -> Option<i32> {
+        let code = self.process.terminate(Duration::from_secs(40));
+        self.forget_address();
+        code
+    }
+
+    /// So that nobody asks the next one at the address of the last.
+    fn forget_address(&self) {
+        drop(std::fs::remove_file(&self.address_file));
+    }
+
+    /// Starts it again and waits until it answers.
+    ///
+    /// # Panics
+    /// It ends at once or does not answer.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.process.start_again();
+        self.wait_until_up();
+    }
+
+    /// Its status document.
+    ///
+    /// # Panics
+    /// It does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let answer = wait_for("the agent tells its status", SHORT, || self.request("/status"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+
+    /// A figure of its status.
+    ///
+    /// # Panics
+    /// It is not there.
+    #[track_caller]
+    #[must_use]
+    pub fn figure(&self, name: &str) -> u64 {
+        let status = self.status();
+        status[name].as_u64().unwrap_or_else(|| panic!("no figure {name} in {status:#}"))
+    }
+
+    /// How many it left out for that reason.
+    #[track_caller]
+    #[must_use]
+    pub fn refused(&self, reason: &str) -> u64 {
+        self.status()["refused"][reason].as_u64().unwrap_or(0)
+    }
+
+    /// The version of the model that predicts.
+    #[track_caller]
+    #[must_use]
+    pub fn model_version(&self) -> Option<u64> {
+        self.status()["model"]["version"].as_u64()
+    }
+
+    /// Waits until it predicts with that version.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn wait_for_model(&self, version: u64) {
+        wait_until(&format!("the agent runs model version {version}"), LONG, || {
+            self.model_version() == Some(version)
+        });
+    }
+}
