@@ -208,10 +208,7 @@ impl Session {
             Event::Incoming(Packet::ConnAck(ack)) => {
                 self.connection += 1;
                 self.connected_at = Some(Instant::now());
-                if ack.session_present {
-                    // The broker sends these again, under new numbers.
-                    self.held.retain(|delivery| delivery.packet.is_none());
-                }
+                self.forget_packets(ack.session_present);
                 info!(session_kept = ack.session_present, "connected to the sensor broker");
                 // Also with a kept session: the sources may have changed in the config.
                 if let Err(error) = self.subscribe() {
@@ -225,6 +222,17 @@ impl Session {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Packet numbers of the last connection mean nothing on this one. With a kept session the
+    /// broker sends what was not acknowledged again; without one it has forgotten it, and what is
+    /// held here is the last copy.
+    fn forget_packets(&mut self, session_kept: bool) {
+        if session_kept {
+            self.held.retain(|delivery| delivery.packet.is_none());
+        } else {
+            self.held.iter_mut().for_each(|delivery| delivery.packet = None);
         }
     }
 
@@ -283,5 +291,37 @@ impl Session {
             }
         }
         network.flush().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session_holding(packets: &[Option<u16>]) -> Session {
+        let broker = BrokerUrl { host: "localhost".into(), port: 1 };
+        let mut session = Session::new(&broker, "test", Vec::new(), Arc::default());
+        let delivery = |packet: &Option<u16>| Delivery {
+            topic: "t".into(),
+            payload: bytes::Bytes::new(),
+            packet: *packet,
+        };
+        session.held = packets.iter().map(delivery).collect();
+        session
+    }
+
+    #[test]
+    fn a_kept_session_sends_unacknowledged_messages_again() {
+        let mut session = session_holding(&[Some(1), None, Some(2)]);
+        session.forget_packets(true);
+        assert_eq!(session.held.len(), 1, "only what the broker does not keep stays");
+    }
+
+    #[test]
+    fn a_lost_session_leaves_the_last_copies_here_without_their_numbers() {
+        let mut session = session_holding(&[Some(1), None, Some(2)]);
+        session.forget_packets(false);
+        let packets: Vec<_> = session.held.iter().map(|delivery| delivery.packet).collect();
+        assert_eq!(packets, [None, None, None]);
     }
 }

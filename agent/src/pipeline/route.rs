@@ -129,3 +129,57 @@ impl Routes {
         found.map(|known| (known.id.as_str(), known.quantity))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(max_sensors: usize) -> Routes {
+        let text = format!(
+            r#"
+            gateway = "gw"
+            state_dir = "/tmp"
+            mqtt = {{ url = "mqtt://localhost" }}
+            sources = [{{ topic = "site/+/{{sensor}}/{{quantity}}" }}, {{ topic = "raw/{{sensor#}}" }}]
+            days = {{ max_sensors = {max_sensors} }}
+            clock = {{ source = "topic", topic = "raw/clock" }}
+            "#
+        );
+        Routes::new(&AgentConfig::parse(&text).unwrap())
+    }
+
+    #[test]
+    fn topics_lead_to_sensors_the_clock_or_nowhere() {
+        let mut routes = routes(10);
+        let boiler = routes.find("site/a/boiler/temperature");
+        assert_eq!(boiler, Route::Sensor(0));
+        assert_eq!(routes.quantity(0), Quantity::Temperature);
+        assert_eq!(routes.find("site/b/boiler/temperature"), boiler, "the building is skipped");
+        assert_eq!(routes.find("raw/clock"), Route::Clock);
+        assert_eq!(routes.find("other/topic"), Route::Refused(Refusal::UnknownTopic));
+    }
+
+    #[test]
+    fn a_sensor_is_numbered_when_it_is_bound() {
+        let mut routes = routes(10);
+        routes.find("raw/nonsense");
+        routes.find("raw/kitchen/humidity");
+        assert_eq!(routes.sensor(1), None);
+        let bound = routes.bind(1, SensorIx(0));
+        assert_eq!(bound, ("kitchen/humidity".to_owned(), Quantity::Humidity));
+        assert_eq!(routes.sensor(1), Some(SensorIx(0)));
+        assert_eq!(routes.describe(SensorIx(0)), Some(("kitchen/humidity", Quantity::Humidity)));
+    }
+
+    #[test]
+    fn endless_new_topics_take_no_memory() {
+        let mut routes = routes(1);
+        for number in 0..100 {
+            routes.find(&format!("raw/{number}"));
+            routes.find(&format!("elsewhere/{number}"));
+        }
+        assert_eq!(routes.known.len(), TOPICS_PER_SENSOR);
+        assert!(routes.topics.len() <= TOPICS_PER_SENSOR);
+        assert_eq!(routes.find("raw/new"), Route::Refused(Refusal::TooManySensors));
+    }
+}
