@@ -74,7 +74,7 @@ impl RefusedRows {
     pub fn tell(&mut self) {
         if self.total() > 0 {
             let summary = self.to_string();
-            drop(writeln!(self.out, "{}: {} rows refused ({summary})", self.file, self.total()));
+            drop(writeln!(self.out, "{}: rows refused: {} ({summary})", self.file, self.total()));
         }
     }
 }
@@ -145,6 +145,6 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 21);
         assert_eq!(lines[0], r#"x.csv: line 2 refused: not_a_number: "a\u{7}b""#);
-        assert_eq!(lines[20], "x.csv: 998 rows refused (bad_timestamp 997, not_a_number 1)");
+        assert_eq!(lines[20], "x.csv: rows refused: 998 (bad_timestamp 997, not_a_number 1)");
     }
 }

@@ -23,8 +23,6 @@ use crate::{backoff::Backoff, config::BrokerUrl};
 
 /// Messages sent but not yet acknowledged.
 const WINDOW: u16 = 1_000;
-/// The window is filled up when it has sunk to this, so that packets go out in bursts.
-const REFILL_BELOW: usize = 500;
 /// The largest packet: a topic and twice the payload that the agent looks at.
 const MAX_PACKET_BYTES: usize = 256 * 1024;
 /// How long a burst may take to be written.
@@ -165,9 +163,9 @@ impl Sender {
     /// Moves messages that are due into the window while it has room. When the next one is due,
     /// if only time keeps it back.
     fn admit(&mut self, ready: &mut VecDeque<Message>, pace: &mut Pace) -> Option<Instant> {
-        if self.window.len() > REFILL_BELOW {
-            return None;
-        }
+        // Filled up after each read of acknowledgements, not in larger bursts: a broker with
+        // Nagle's algorithm on holds the next ones back until our kernel confirms these, which
+        // it does at once only when there is something to send.
         while self.window.len() < usize::from(WINDOW) {
             let due = pace.due(ready.front()?.at.0);
             if due.is_some() {
