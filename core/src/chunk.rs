@@ -88,4 +88,28 @@ mod tests {
         assert_eq!(chunk(&full).coverage(), 1.0);
         assert_eq!(chunk(&[(0, 1.0)]).coverage(), 0.0);
     }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        /// After an outage a broker repeats and reorders; the day must come out the same. Few
+        /// distinct times, so that clashes are common; one value per time, because of two values
+        /// for one time the first to arrive stays.
+        #[test]
+        fn features_do_not_depend_on_delivery_order(
+            (sent, delivered) in prop::collection::vec(0_i64..6, 2..20).prop_flat_map(|times| {
+                let sent: Vec<(i64, f64)> =
+                    times.iter().map(|&t| (t * HOUR_MS * 3, f64::from(i32::try_from(t % 4).unwrap()) * 1.5)).collect();
+                let twice = [sent.clone(), sent.clone()].concat();
+                (Just(sent), Just(twice).prop_shuffle())
+            })
+        ) {
+            use crate::features::FeatureSet;
+            let (first, second) = (chunk(&sent), chunk(&delivered));
+            prop_assert_eq!(first.samples(), second.samples());
+            for set in FeatureSet::ALL {
+                prop_assert_eq!(set.extract(&first), set.extract(&second));
+            }
+        }
+    }
 }
