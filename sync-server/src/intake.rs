@@ -18,7 +18,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    clock,
+    chain, clock,
     rollout::Offers,
     session::Publisher,
     storage::{Applied, Storage, StorageError},
@@ -161,8 +161,8 @@ impl Intake {
 
     fn failed(&self, gateway: &GatewayName, error: &StorageError) {
         let count = Counters::count(&self.counters.failed);
-        let cause = std::error::Error::source(error).map(ToString::to_string);
-        repeated(count, || error!(%gateway, %error, cause, count, "message not taken in"));
+        let error = chain(error);
+        repeated(count, || error!(%gateway, error, count, "message not taken in"));
     }
 }
 

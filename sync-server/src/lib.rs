@@ -223,8 +223,7 @@ impl Parts {
             if stop.is_cancelled() {
                 return;
             }
-            let reason =
-                result.map_or_else(|error| trainer::chain(&error), |()| "no reason".into());
+            let reason = result.map_or_else(|error| chain(&error), |()| "no reason".into());
             // Only the first matters, and there is room for it.
             drop(ended.try_send(EndedEarly { part, reason }));
             stop.cancel();
@@ -286,4 +285,20 @@ impl Server {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// The error and its causes on one line. A cause that its error already quotes is not repeated.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }

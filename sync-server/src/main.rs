@@ -4,7 +4,7 @@
 
 mod cli;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -54,18 +54,22 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_LOG.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     match execute(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if let Some(ConfigError { problems }) = error.downcast_ref() {
-                eprintln!("{error:#}", error = "the configuration has mistakes:");
+                eprintln!("the configuration has mistakes:");
                 for problem in problems {
                     eprintln!("  {problem}");
                 }
                 return ExitCode::from(EXIT_CONFIG);
             }
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", daywise_server::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

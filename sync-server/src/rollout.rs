@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use crate::{
+    chain,
     session::{NotSent, Publisher},
     storage::{Storage, StorageError},
     topics::{GatewayName, Topics},
@@ -122,7 +123,7 @@ impl Rollout {
                 published.champion = None;
                 match error {
                     OfferError::NotSent(_) => debug!("the connection went while offering"),
-                    error => error!(%error, "cannot offer the model; trying again"),
+                    error => error!(error = chain(&error), "cannot offer the model; trying again"),
                 }
             }
         }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    clock,
+    chain, clock,
     config::TrainingConfig,
     storage::{NewModel, Storage, StorageError, StoredModel},
     train::{self, FamilyReport, Parent, TrainError, Trained, TrainingSet, gates, window},
@@ -242,16 +242,4 @@ fn run(
         ),
     };
     Ok(Outcome { reports, refusal, artifact, digest })
-}
-
-/// The error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -17,11 +17,12 @@ use serde_json::{Value, json};
 use tracing::error;
 
 use crate::{
+    chain,
     intake::Counters,
     session::Publisher,
     storage::{Storage, StorageError, StoredDay},
     topics::GatewayName,
-    trainer::{TrainingError, Trainings, chain},
+    trainer::{TrainingError, Trainings},
 };
 
 /// Sensor-days in an answer unless asked otherwise, and the most.

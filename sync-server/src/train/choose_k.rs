@@ -14,7 +14,7 @@ use super::{
 /// The most clusters that are tried: more kinds of day than people can tell apart by name.
 const MAX_K: usize = 8;
 /// Fewer days than this are no kind of day.
-const MIN_DAYS_PER_CLUSTER: usize = 5;
+pub(crate) const MIN_DAYS_PER_CLUSTER: usize = 5;
 /// Days that the choice is made on: 7 candidates times a million pairs take a second or so.
 const SAMPLE: usize = 1_000;
 /// Starts per candidate; the chosen k is then fitted with all of them.

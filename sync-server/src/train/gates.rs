@@ -60,7 +60,10 @@ pub fn check(
         if held != trained {
             return Err(GateRefusal::Sizes { quantity, held, trained });
         }
-        let old = parent.and_then(|parent| parent.family(family.quantity, family.set));
+        // A family that started over measures in other units and cannot be compared.
+        let old = parent
+            .and_then(|parent| parent.family(family.quantity, family.set))
+            .filter(|old| old.scale == new.scale);
         if let Some(old) = old {
             let old = family.days.iter().map(|day| old.nearest(day).1.powi(2)).sum::<f64>();
             // The floor forgives rounding where the days lie on their centroids.

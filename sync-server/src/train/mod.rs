@@ -239,8 +239,11 @@ pub fn train(
     for group in &days.families {
         let old = parent.and_then(|parent| parent.model.family(group.quantity, group.set));
         let trained = match old {
+            Some(old) if is_outgrown(old, group, options.k) => {
+                start_family(group, options, next_id(old))
+            }
             Some(old) => continue_family(group, old, options.seed),
-            None => start_family(group, options),
+            None => start_family(group, options, 0),
         };
         let (family, report) = trained.map_err(|source| TrainError::Family {
             quantity: group.quantity,
@@ -261,7 +264,26 @@ pub fn train(
     Ok(Trained { model: Model { version, parent, trained_at, families }, reports })
 }
 
-fn start_family(group: &FamilyDays, options: Options) -> Result<(Family, FamilyReport), FitError> {
+/// Whether a family got a single cluster for lack of days and has enough of them now.
+///
+/// Such a start has nothing worth continuing: its scales came from a handful of days, and one
+/// cluster stays one for ever.
+fn is_outgrown(old: &Family, group: &FamilyDays, k: Clusters) -> bool {
+    let enough = 2 * choose_k::MIN_DAYS_PER_CLUSTER;
+    let had = usize::try_from(old.sensor_days).unwrap_or(usize::MAX);
+    k == Clusters::Auto && old.clusters.len() == 1 && had < enough && group.days.len() >= enough
+}
+
+/// The first cluster number that the family has not used: a number never means two things.
+fn next_id(old: &Family) -> u16 {
+    old.clusters.iter().map(|cluster| cluster.id).max().unwrap_or(0).saturating_add(1)
+}
+
+fn start_family(
+    group: &FamilyDays,
+    options: Options,
+    first_id: u16,
+) -> Result<(Family, FamilyReport), FitError> {
     let scale = scale::scales(&group.days, group.set.dimensions(), options.scaling);
     let points = Points::new(&group.days, &scale);
     let k = match options.k {
@@ -271,7 +293,7 @@ fn start_family(group: &FamilyDays, options: Options) -> Result<(Family, FamilyR
     let rest = fit::fresh(&points, k, fit::RESTARTS, options.seed)?;
     let mut centroids = unscaled(&rest.centroids, &scale);
     sort_by_level(&mut centroids, group.set);
-    let clusters = (0_u16..).zip(centroids).map(|(id, centroid)| Cluster {
+    let clusters = (first_id..).zip(centroids).map(|(id, centroid)| Cluster {
         id,
         name: name(usize::from(id)),
         size: 0,

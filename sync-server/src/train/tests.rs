@@ -97,6 +97,24 @@ fn families_without_new_days_are_carried_over_and_new_ones_start_afresh() {
 }
 
 #[test]
+fn a_family_that_began_with_a_handful_of_days_starts_over_under_new_numbers() {
+    let mut few = TrainingSet::default();
+    for i in 0..6_u8 {
+        few.push(Quantity::Temperature, day(f32::from(i), 1.0));
+    }
+    let parent = train(&few, None, 1, NOW, options(Clusters::Auto)).unwrap();
+    assert_eq!(parent.model.families[0].clusters.len(), 1);
+    let (_, digest) = gates::check(&parent, None, &few).unwrap();
+    let days = two_kinds(Quantity::Temperature, 0.0);
+    let from = Parent { model: &parent.model, digest };
+    let next = train(&days, Some(from), 2, NOW, options(Clusters::Auto)).unwrap();
+    let clusters = &next.model.families[0].clusters;
+    assert!(clusters.len() >= 2);
+    assert!(clusters.iter().all(|cluster| cluster.id >= 1), "0 was the old cluster");
+    assert_eq!(next.reports[0].first_iteration_inertia, None);
+}
+
+#[test]
 fn a_model_that_fits_worse_than_its_parent_is_refused() {
     let days = two_kinds(Quantity::Temperature, 0.0);
     let (parent, _) = first(&days);
