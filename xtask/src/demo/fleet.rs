@@ -98,7 +98,7 @@ impl Fleet {
         };
         let mut server = run(&programs.server, &server_config, "server.log")?;
         let server_http = address(&mut server, &server_dir, &interrupt)?;
-        // Written before the HTTP address is.
+        // Written before the server answers.
         let broker = fs::read_to_string(server_dir.join("mqtt.addr")).unwrap_or_default();
         let broker =
             broker.trim().parse().context("the server does not say where its broker is")?;

@@ -55,6 +55,9 @@ pub(crate) struct DemoArgs {
     /// Only the first N days; of the simulated site as many as you like.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(7..=366))]
     days: Option<u16>,
+    /// Run the programs in this folder instead of building them.
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 /// A planted fault by its sensor, kind and dates.
@@ -63,7 +66,9 @@ type Planted = (String, &'static str, Vec<String>);
 /// Runs the demo.
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
-    let programs = build()?;
+    let folder = args.programs.clone().map_or_else(build, Ok)?;
+    let programs =
+        Programs { agent: folder.join("daywise-agent"), server: folder.join("daywise-server") };
     let started = Instant::now();
     let (recording, timezone, planted, source) = material(args)?;
     let dir = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -83,7 +88,8 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     }
 }
 
-fn build() -> anyhow::Result<Programs> {
+/// Builds both programs; says where they are.
+fn build() -> anyhow::Result<PathBuf> {
     let root = workspace::root()?;
     let status = Command::new(workspace::cargo())
         .args([
@@ -102,8 +108,7 @@ fn build() -> anyhow::Result<Programs> {
     if !status.success() {
         bail!("the build failed");
     }
-    let release = workspace::target_dir()?.join("release");
-    Ok(Programs { agent: release.join("daywise-agent"), server: release.join("daywise-server") })
+    Ok(workspace::target_dir()?.join("release"))
 }
 
 fn material(args: &DemoArgs) -> anyhow::Result<(Recording, String, Vec<Planted>, String)> {
