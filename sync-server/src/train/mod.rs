@@ -12,6 +12,7 @@ mod fit;
 pub mod gates;
 mod lloyd;
 mod points;
+mod report;
 mod scale;
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,12 @@ use daywise_core::{
     quantity::Quantity,
     time::UtcMillis,
 };
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use fit::FitError;
 use points::Points;
+use report::report;
+pub use report::{ClusterReport, FamilyReport};
 
 /// A feature further from zero than this says that the sensor is broken; one such day would
 /// stretch every scale. The largest physical range of any quantity is 1e15.
@@ -167,48 +170,6 @@ pub enum TrainError {
         /// Why not.
         source: FitError,
     },
-}
-
-/// What came out of a training, family by family.
-#[derive(Clone, Debug, Serialize)]
-pub struct FamilyReport {
-    /// The quantity of its sensors.
-    pub quantity: Quantity,
-    /// Its feature set.
-    pub set: FeatureSet,
-    /// Number of clusters.
-    pub k: usize,
-    /// Sensor-days trained on.
-    pub sensor_days: u64,
-    /// Sum of the squared scaled distances to the nearest centroid.
-    pub inertia: f64,
-    /// The same with the parent's centroids, on the same days; absent at a first training.
-    pub first_iteration_inertia: Option<f64>,
-    /// Sensor-days of each cluster, in the model's order.
-    pub cluster_sizes: Vec<u64>,
-    /// Mean silhouette on a sample; absent with a single cluster.
-    pub silhouette: Option<f64>,
-    /// How features are scaled.
-    pub scaling: Scaling,
-    /// The scale of each feature, by name.
-    pub scale: serde_json::Map<String, serde_json::Value>,
-    /// Exact iterations after the library's.
-    pub iterations: usize,
-    /// 99 % of the sensor-days lie closer to their centroid than this.
-    pub p99_distance: f32,
-    /// The clusters' identity, name and centroid.
-    pub clusters: Vec<ClusterReport>,
-}
-
-/// One cluster of a [`FamilyReport`].
-#[derive(Clone, Debug, Serialize)]
-pub struct ClusterReport {
-    /// Its identity.
-    pub id: u16,
-    /// Its name.
-    pub name: String,
-    /// In feature units and the set's order.
-    pub centroid: Vec<f32>,
 }
 
 /// A trained model and how it went.
@@ -354,37 +315,6 @@ fn finish(group: &FamilyDays, scaling: Scaling, scale: Vec<f32>, clusters: Vec<C
     }
     family.novelty = NoveltyTable::from_distances(distances);
     family
-}
-
-fn report(
-    family: &Family,
-    points: &Points,
-    rest: &lloyd::Rest,
-    seed: u64,
-    first_iteration_inertia: Option<f64>,
-) -> FamilyReport {
-    let names = family.set.feature_names().iter();
-    let scale = names.zip(&family.scale).map(|(name, &scale)| ((*name).to_owned(), scale.into()));
-    let clusters = family.clusters.iter().map(|cluster| ClusterReport {
-        id: cluster.id,
-        name: cluster.name.clone(),
-        centroid: cluster.centroid.clone(),
-    });
-    FamilyReport {
-        quantity: family.quantity,
-        set: family.set,
-        k: family.clusters.len(),
-        sensor_days: family.sensor_days,
-        inertia: family.inertia,
-        first_iteration_inertia,
-        cluster_sizes: family.clusters.iter().map(|cluster| cluster.size).collect(),
-        silhouette: choose_k::silhouette(points, rest, seed),
-        scaling: family.scaling,
-        scale: scale.collect(),
-        iterations: rest.iterations,
-        p99_distance: family.novelty.p99(),
-        clusters: clusters.collect(),
-    }
 }
 
 fn scaled<'a>(centroid: &'a [f32], scale: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
