@@ -4,8 +4,9 @@
 //! distance), and how far from what this sensor usually does (the gateway's deviation)? Novelty
 //! alone cannot rank, because it ends at 1. Each is taken relative to the median sensor-day of
 //! the same quantity, and the score is their geometric mean: 1 is an ordinary day, 4 is four
-//! times as far out. What was not known counts as ordinary. Both parts are causal: the gateway
-//! said them when the day closed.
+//! times as far out. A sensor without enough days of its own counts as ordinary in that. Both
+//! parts are causal: the gateway said them when the day closed. Days before the first model are
+//! not ranked: half of the question was not asked of them.
 
 use std::collections::BTreeMap;
 
@@ -65,14 +66,13 @@ pub(super) fn parse(answer: Value) -> anyhow::Result<Vec<SensorDay>> {
     serde_json::from_value(answer).context("the server's sensor-days are not as expected")
 }
 
-/// All sensor-days that were judged, the most unusual first.
+/// All sensor-days that a model has seen, the most unusual first.
 pub(super) fn rank(days: &[SensorDay]) -> Vec<Unusual> {
     let mut distances: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut deviations: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for day in days {
-        if let Some(prediction) = &day.prediction {
-            distances.entry(&day.quantity).or_default().push(prediction.distance);
-        }
+        let Some(prediction) = &day.prediction else { continue };
+        distances.entry(&day.quantity).or_default().push(prediction.distance);
         if let Some(deviation) = day.deviation {
             deviations.entry(&day.quantity).or_default().push(deviation);
         }
@@ -87,12 +87,11 @@ pub(super) fn rank(days: &[SensorDay]) -> Vec<Unusual> {
     };
     let mut ranking: Vec<(f64, &SensorDay)> = days
         .iter()
-        .filter(|day| day.prediction.is_some() || day.deviation.is_some())
-        .map(|day| {
-            let distance = day.prediction.as_ref().map(|prediction| prediction.distance);
-            let far = times(distance, distances.get(&day.quantity));
+        .filter_map(|day| {
+            let distance = day.prediction.as_ref()?.distance;
+            let far = times(Some(distance), distances.get(&day.quantity));
             let odd = times(day.deviation, deviations.get(&day.quantity));
-            ((far * odd).sqrt(), day)
+            Some(((far * odd).sqrt(), day))
         })
         .collect();
     ranking.sort_by(|(a, x), (b, y)| {
@@ -267,6 +266,15 @@ mod tests {
             ranking[0].why,
             ["at 03 h 4.00, usually 4.00 (4.2 spreads below the nearest known day)"]
         );
+    }
+
+    #[test]
+    fn a_day_before_the_first_model_is_not_ranked() {
+        let mut early = day("early", "2024-01-01", 1.0, Some(50.0));
+        early.prediction = None;
+        let ranking = rank(&[early, day("a", "2024-01-02", 1.0, Some(2.0))]);
+        let order: Vec<&str> = ranking.iter().map(|day| day.sensor.as_str()).collect();
+        assert_eq!(order, ["a"]);
     }
 
     #[test]

@@ -48,8 +48,18 @@ pub(super) struct Fleet {
     broker: SocketAddr,
     dir: PathBuf,
     interrupt: Interrupt,
-    sent: u64,
-    feeding: Duration,
+    fed: Fed,
+}
+
+/// What was fed so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fed {
+    /// Readings sent.
+    pub(super) sent: u64,
+    /// Rows of the file that are no readings.
+    pub(super) rows_left_out: u64,
+    /// From the first reading sent to the last one received, pauses between parts excepted.
+    pub(super) time: Duration,
 }
 
 /// What the agent says of itself.
@@ -106,19 +116,8 @@ impl Fleet {
         let mut agent = run(&programs.agent, &agent_config, "agent.log")?;
         let agent_http = address(&mut agent, &agent_dir, &interrupt)?;
         let dir = dir.to_path_buf();
-        let (sent, feeding) = (0, Duration::ZERO);
-        Ok(Self {
-            agent,
-            server,
-            programs,
-            agent_http,
-            server_http,
-            broker,
-            dir,
-            interrupt,
-            sent,
-            feeding,
-        })
+        let fed = Fed::default();
+        Ok(Self { agent, server, programs, agent_http, server_http, broker, dir, interrupt, fed })
     }
 
     /// Waits until the agent hears what is published: a message to nobody is lost.
@@ -142,7 +141,6 @@ impl Fleet {
         mut progress: impl FnMut(u64),
     ) -> anyhow::Result<()> {
         let started = Instant::now();
-        let before = self.sent;
         let log = self.dir.join("replay.log");
         let csv = csv.to_str().context("the temporary folder's name is not UTF-8")?;
         let url = format!("mqtt://{}", self.broker);
@@ -172,24 +170,26 @@ impl Fleet {
             }
             self.pause()?;
         }
-        self.sent = before + sent(&log)?;
+        let (sent, left_out) = outcome(&log)?;
+        self.fed.sent += sent;
+        self.fed.rows_left_out += left_out;
         let mut stall = Stall::new();
         loop {
             let received = self.agent_status()?.count("received");
             progress(received);
-            if received >= self.sent {
+            if received >= self.fed.sent {
                 break;
             }
             if stall.is_over(received) {
                 bail!(
                     "{} readings were sent, but the agent has only {received}:\n{}",
-                    self.sent,
+                    self.fed.sent,
                     self.agent.log_tail()
                 );
             }
             self.pause()?;
         }
-        self.feeding += started.elapsed();
+        self.fed.time += started.elapsed();
         Ok(())
     }
 
@@ -254,9 +254,9 @@ impl Fleet {
         (self.agent.memory_kb("VmRSS"), self.agent.memory_kb("VmHWM"))
     }
 
-    /// Readings sent so far, and the time from the first sent to the last received.
-    pub(super) fn fed(&self) -> (u64, Duration) {
-        (self.sent, self.feeding)
+    /// What was fed so far.
+    pub(super) fn fed(&self) -> Fed {
+        self.fed
     }
 
     /// Ends both as a service manager would.
@@ -296,11 +296,15 @@ impl Stall {
     }
 }
 
-/// How many readings a replay says that it sent.
-fn sent(log: &Path) -> anyhow::Result<u64> {
+/// How many readings a replay says that it sent, and how many rows it left out.
+fn outcome(log: &Path) -> anyhow::Result<(u64, u64)> {
     let text = fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
     let said = text.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
-    said.and_then(|said| said.get("sent")?.as_u64()).context("the replay does not say what it sent")
+    let said = said.context("the replay does not say what it did")?;
+    let sent =
+        said.get("sent").and_then(Value::as_u64).context("the replay does not say what it sent")?;
+    let refused = said.get("refused").and_then(Value::as_object);
+    Ok((sent, refused.into_iter().flat_map(|all| all.values()).filter_map(Value::as_u64).sum()))
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

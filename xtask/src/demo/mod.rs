@@ -150,7 +150,7 @@ fn feed(
     for (index, part) in parts.iter().enumerate() {
         let csv = dir.join("part.csv");
         let rows = recording.write(from, part.end_ms, &csv)?;
-        let (before, _) = fleet.fed();
+        let before = fleet.fed().sent;
         let what = format!("part {} of {}, to {}", index + 1, parts.len(), part.date);
         progress.say(&format!("{what}: {} readings", report::grouped(rows)));
         fleet.feed(&csv, timezone, |received| {
@@ -181,16 +181,17 @@ fn conclude(
     let ranking = findings::rank(&sensor_days(fleet)?);
     let faults: Vec<FaultOutcome> = findings::judge(planted, &ranking);
     let (rss_kb, peak_rss_kb) = fleet.agent_memory_kb();
-    let (readings, feeding) = fleet.fed();
+    let fed = fleet.fed();
     let date = |day: Option<&RecordedDay>| day.map(|day| day.date.to_string()).unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    let readings_per_s = readings as f64 / feeding.as_secs_f64().max(0.001);
+    let readings_per_s = fed.sent as f64 / fed.time.as_secs_f64().max(0.001);
     Ok(Report {
         source,
         days: recording.days().len(),
         first_day: date(recording.days().first()),
         last_day: date(recording.days().last()),
-        readings,
+        readings: fed.sent,
+        rows_left_out: fed.rows_left_out,
         accepted: status.count("accepted"),
         refused: status.refused(),
         sensors: status.count("sensors"),

@@ -21,6 +21,8 @@ pub(super) struct Report {
     pub(super) first_day: String,
     pub(super) last_day: String,
     pub(super) readings: u64,
+    /// Rows of the file that are no readings and were not sent.
+    pub(super) rows_left_out: u64,
     pub(super) accepted: u64,
     pub(super) refused: Map<String, Value>,
     pub(super) sensors: u64,
@@ -66,6 +68,7 @@ impl Report {
             "source": self.source,
             "days": self.days,
             "readings": self.readings,
+            "rows_left_out": self.rows_left_out,
             "accepted": self.accepted,
             "refused": self.refused,
             "sensors": self.sensors,
@@ -105,6 +108,9 @@ impl Report {
             grouped(self.accepted),
             by_reason(&self.refused)
         )?;
+        if self.rows_left_out > 0 {
+            writeln!(out, "           {} bad rows of the file were not sent", self.rows_left_out)?;
+        }
         writeln!(
             out,
             "Days seen  {} sensor-days of {} sensors, {} predictions by the gateway",
@@ -140,10 +146,9 @@ impl Report {
             };
             writeln!(
                 out,
-                "  v{}  {parent}, {} sensor-days of {} to {}, {}",
+                "  v{}  {parent}, {} sensor-days up to {}, {}",
                 text("version"),
                 text("sensor_days"),
-                text("window_from"),
                 text("window_to"),
                 text("status")
             )?;
@@ -189,12 +194,13 @@ impl Report {
                 if more == 0 { String::new() } else { format!(" and {more} more of its days") };
             writeln!(
                 out,
-                "  {:>3}. {}  {}{others}  score {:.1}, novelty {}",
+                "  {:>3}. {}  {}{others}  score {}, novelty {}",
                 worst.rank,
                 worst.sensor,
                 worst.day,
-                worst.score,
-                worst.novelty.map_or("not yet".into(), |novelty| format!("{novelty:.3}"))
+                // Beyond that it says how constant the sensor was, not how odd the day is.
+                if worst.score > 100.0 { "over 100".into() } else { format!("{:.1}", worst.score) },
+                worst.novelty.map_or("unknown".into(), |novelty| format!("{novelty:.3}"))
             )?;
             for reason in &worst.why {
                 writeln!(out, "         {reason}")?;
@@ -336,6 +342,7 @@ mod tests {
             first_day: String::new(),
             last_day: String::new(),
             readings: 10,
+            rows_left_out: 0,
             accepted: 7,
             refused: Map::from_iter([
                 ("duplicate".to_owned(), json!(2)),
