@@ -168,7 +168,7 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
-            commit_every: HumanDuration::from_secs(5),
+            commit_every: HumanDuration::from_secs(10),
             cache_kb: 1_024,
             max_outbox: const { NonZeroU64::new(100_000).unwrap() },
         }

@@ -22,6 +22,9 @@ pub const MIN_DAYS: u8 = 3;
 pub const MEMORY_DAYS: u8 = 21;
 /// A day's step is cut at this many standard deviations.
 const CUT: f32 = 3.0;
+/// Beyond this many standard deviations a larger number says nothing more: what never moved so
+/// far has no spread to measure by.
+const FARTHEST: f32 = 100.0;
 /// How many features make up a day's deviation: the worst few, so that one odd hour counts and
 /// thirty ordinary features do not drown it.
 const WORST: usize = 3;
@@ -61,10 +64,10 @@ impl Usual {
         (libm::sqrtf(self.variance.max(0.0)) * few).max(floor)
     }
 
-    /// Signed distance of `value` in standard deviations; `None` while too few days are known.
+    /// Signed distance of `value` in standard deviations, at most [`FARTHEST`]; `None` while too few days are known.
     fn z(&self, value: f32) -> Option<f32> {
         let z = (value - self.mean) / self.deviation();
-        (self.days >= MIN_DAYS && z.is_finite()).then_some(z)
+        (self.days >= MIN_DAYS && z.is_finite()).then_some(z.clamp(-FARTHEST, FARTHEST))
     }
 }
 

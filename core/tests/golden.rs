@@ -2,6 +2,8 @@
 //! written today is exactly what was agreed. A change here is a change of the protocol: raise
 //! the schema number, add a folder, and keep reading the old one.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests; a failure is the test's")]
+
 use std::{fmt::Debug, path::PathBuf};
 
 use daywise_core::{
