@@ -57,7 +57,8 @@ pub(super) struct Unusual {
     pub(super) distance: Option<f64>,
     pub(super) deviation: Option<f64>,
     pub(super) model_version: Option<u64>,
-    /// The features that contribute most, in words.
+    /// The features that contribute most, in words: to the distance from known days, or to that
+    /// from the sensor's own days, whichever is the larger.
     pub(super) why: Vec<String>,
 }
 
@@ -85,20 +86,20 @@ pub(super) fn rank(days: &[SensorDay]) -> Vec<Unusual> {
         (Some(value), Some(&median)) if median > 0.0 => value / median,
         _ => 1.0,
     };
-    let mut ranking: Vec<(f64, &SensorDay)> = days
+    let mut ranking: Vec<(f64, bool, &SensorDay)> = days
         .iter()
         .filter_map(|day| {
             let distance = day.prediction.as_ref()?.distance;
             let far = times(Some(distance), distances.get(&day.quantity));
             let odd = times(day.deviation, deviations.get(&day.quantity));
-            Some(((far * odd).sqrt(), day))
+            Some(((far * odd).sqrt(), odd > far, day))
         })
         .collect();
-    ranking.sort_by(|(a, x), (b, y)| {
+    ranking.sort_by(|(a, _, x), (b, _, y)| {
         b.total_cmp(a).then_with(|| (&x.sensor, &x.date).cmp(&(&y.sensor, &y.date)))
     });
     let usual = usual_values(days);
-    let place = |(index, (score, day)): (usize, (f64, &SensorDay))| Unusual {
+    let place = |(index, (score, is_odd, day)): (usize, (f64, bool, &SensorDay))| Unusual {
         rank: index + 1,
         sensor: day.sensor.clone(),
         quantity: day.quantity.clone(),
@@ -108,7 +109,7 @@ pub(super) fn rank(days: &[SensorDay]) -> Vec<Unusual> {
         distance: day.prediction.as_ref().map(|prediction| prediction.distance),
         deviation: day.deviation,
         model_version: day.prediction.as_ref().map(|prediction| prediction.model_version),
-        why: why(day, usual.get(&day.sensor)),
+        why: why(day, usual.get(day.sensor.as_str()), is_odd),
     };
     ranking.into_iter().enumerate().map(place).collect()
 }
@@ -119,44 +120,71 @@ pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len().saturating_sub(1) / 2).copied()
 }
 
-type Usual = BTreeMap<String, f64>;
+/// What a feature usually is for one sensor: median and spread over all its days.
+type Usual = BTreeMap<String, (f64, f64)>;
 
-/// Each sensor's median of each feature over all its days.
-fn usual_values(days: &[SensorDay]) -> BTreeMap<String, Usual> {
-    let mut values: BTreeMap<String, BTreeMap<String, Vec<f64>>> = BTreeMap::new();
+/// How many features explain a day.
+const REASONS: usize = 3;
+
+fn usual_values(days: &[SensorDay]) -> BTreeMap<&str, Usual> {
+    let mut values: BTreeMap<&str, BTreeMap<&String, Vec<f64>>> = BTreeMap::new();
     for day in days {
-        let of_sensor = values.entry(day.sensor.clone()).or_default();
+        let of_sensor = values.entry(&day.sensor).or_default();
         for (name, value) in day.features.iter().flatten() {
-            if let Some(value) = value {
-                of_sensor.entry(name.clone()).or_default().push(*value);
-            }
+            of_sensor.entry(name).or_default().extend(*value);
         }
     }
-    let medians = |features: BTreeMap<String, Vec<f64>>| {
-        features.into_iter().filter_map(|(name, values)| Some((name, median(values)?))).collect()
+    let usual = |name: &str, values: Vec<f64>| {
+        let middle = median(values.clone())?;
+        let apart = median(values.iter().map(|value| (value - middle).abs()).collect())?;
+        // 1.4826 times the median distance is the deviation of a normal spread. No less than
+        // rounding makes; and a share of the day is not odd for one reading lost or not.
+        let least = if is_share(name) { 0.02 } else { 0.005 * middle.abs() + 1e-6 };
+        Some((middle, (1.4826 * apart).max(least)))
     };
-    values.into_iter().map(|(sensor, features)| (sensor, medians(features))).collect()
+    let of_features = |features: BTreeMap<&String, Vec<f64>>| {
+        features.into_iter().filter_map(|(name, v)| Some((name.clone(), usual(name, v)?))).collect()
+    };
+    values.into_iter().map(|(sensor, features)| (sensor, of_features(features))).collect()
 }
 
-fn why(day: &SensorDay, usual: Option<&Usual>) -> Vec<String> {
-    let top = day.prediction.iter().flat_map(|prediction| &prediction.top_features);
-    let mut why: Vec<String> = top
-        .filter_map(|part| {
-            let name = part.feature.as_ref()?;
-            let value = day.features.as_ref()?.get(name).copied().flatten()?;
-            let usual = usual.and_then(|usual| usual.get(name)).copied();
-            Some(in_words(name, value, usual, part.deviation))
-        })
-        .collect();
+fn why(day: &SensorDay, usual: Option<&Usual>, is_odd: bool) -> Vec<String> {
+    let features = day.features.iter().flatten();
+    let value_of = |name: &str| day.features.as_ref()?.get(name).copied().flatten();
+    let usual_of = |name: &str| usual.and_then(|usual| usual.get(name)).copied();
+    let mut why = Vec::new();
+    if is_odd {
+        let apart = |(name, value): (&String, &Option<f64>)| {
+            let (middle, spread) = usual_of(name)?;
+            Some((name.clone(), (*value)?, middle, ((*value)? - middle) / spread))
+        };
+        let mut parts: Vec<_> = features.filter_map(apart).collect();
+        parts.sort_by(|a, b| b.3.abs().total_cmp(&a.3.abs()));
+        for (name, value, middle, times) in parts.into_iter().take(REASONS) {
+            why.push(in_words(&name, value, Some(middle), times, "its own days"));
+        }
+    } else {
+        for part in day.prediction.iter().flat_map(|prediction| &prediction.top_features) {
+            let Some(name) = &part.feature else { continue };
+            let Some(value) = value_of(name) else { continue };
+            let middle = usual_of(name).map(|(middle, _)| middle);
+            why.push(in_words(name, value, middle, part.deviation, "the nearest known day"));
+        }
+    }
     if day.coverage < 0.8 {
         why.push(format!("only {:.0} % of the readings came", day.coverage * 100.0));
     }
     why
 }
 
-/// One feature in words: what it is, what this sensor usually has, where the known days lie.
-fn in_words(name: &str, value: f64, usual: Option<f64>, deviation: f64) -> String {
-    let share = matches!(name, "repeat_share" | "day_coverage" | "longest_gap");
+/// Whether a feature is a share from 0 to 1.
+fn is_share(name: &str) -> bool {
+    matches!(name, "repeat_share" | "day_coverage" | "longest_gap")
+}
+
+/// One feature in words: what it is, what this sensor usually has, and how far it lies from what.
+fn in_words(name: &str, value: f64, usual: Option<f64>, times: f64, from: &str) -> String {
+    let share = is_share(name);
     let show = |value: f64| if share { format!("{:.0} %", value * 100.0) } else { short(value) };
     let what = match name {
         "std" => "spread".into(),
@@ -174,12 +202,8 @@ fn in_words(name: &str, value: f64, usual: Option<f64>, deviation: f64) -> Strin
         },
     };
     let usually = usual.map(|usual| format!(", usually {}", show(usual))).unwrap_or_default();
-    let side = if deviation < 0.0 { "below" } else { "above" };
-    format!(
-        "{what} {}{usually} ({:.1} spreads {side} the nearest known day)",
-        show(value),
-        deviation.abs()
-    )
+    let side = if times < 0.0 { "below" } else { "above" };
+    format!("{what} {}{usually} ({:.1} spreads {side} {from})", show(value), times.abs())
 }
 
 /// Three significant digits are enough to see what happened.
@@ -263,8 +287,14 @@ mod tests {
         assert_eq!(ranking[0].score, 6.0, "4 and 9 times the median");
         assert_eq!(ranking[2].score, 1.0, "an ordinary day");
         assert_eq!(
+            ranking[1].why,
+            ["at 03 h 9.00, usually 9.00 (4.2 spreads below the nearest known day)"],
+            "the model explains what it did not know"
+        );
+        assert_eq!(
             ranking[0].why,
-            ["at 03 h 4.00, usually 4.00 (4.2 spreads below the nearest known day)"]
+            ["at 03 h 4.00, usually 4.00 (0.0 spreads above its own days)"],
+            "its own days explain what it does not usually do"
         );
     }
 
