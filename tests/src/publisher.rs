@@ -79,10 +79,12 @@ impl Publisher {
         self.sent += 1;
     }
 
-    /// Moves the agent's clock, never backwards.
+    /// Moves the agent's clock, if that is earlier: it never goes backwards. An agent that was
+    /// restarted knows no later time than that of its newest durable reading, so ticks that
+    /// change nothing for others still matter to it.
     #[track_caller]
     pub fn tick(&mut self, at_ms: i64) {
-        if at_ms > self.now_ms {
+        if at_ms != self.now_ms {
             self.now_ms = at_ms;
             self.publish(CLOCK, at_ms.to_string());
         }
