@@ -10,6 +10,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use daywise_core::decode::MAX_PAYLOAD_BYTES;
 use rumqttc::{
     AsyncClient, ClientError, ConnectionError, Event, EventLoop, MqttOptions, Packet, PubAck,
     Publish, QoS, Request, SubscribeFilter,
@@ -35,8 +37,11 @@ pub const BURST_QUEUE: usize = 2;
 pub const ACK_QUEUE: usize = 16;
 /// Local outputs waiting for the broker: a midnight's worth of predictions of 2,000 sensors.
 const OUTPUT_QUEUE: usize = 4_096;
-/// Largest packet taken: a reading is small, but whoever shares the topic may not be.
-const MAX_PACKET: usize = 256 * 1_024;
+/// Largest packet taken. A reading is small, but whoever shares the topic may not be, and a
+/// packet that is not taken cannot be acknowledged: the broker would send it at each connection
+/// anew, and nothing behind it. For a moment rumqttc may hold ten such packets, which it reads at
+/// once; here they are [`cut`]. Still larger ones are the broker's to refuse.
+const MAX_PACKET: usize = 8 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// A connection that held this long ends the back-off.
 const STABLE: Duration = Duration::from_secs(60);
@@ -47,7 +52,7 @@ pub struct Delivery {
     /// Its topic.
     pub topic: String,
     /// Its content.
-    pub payload: bytes::Bytes,
+    pub payload: Bytes,
     /// To be acknowledged under this number; `None` at QoS 0.
     pub packet: Option<u16>,
 }
@@ -251,7 +256,7 @@ impl Session {
             return;
         }
         let Publish { topic, payload, .. } = publish;
-        self.held.push(Delivery { topic, payload, packet });
+        self.held.push(Delivery { topic, payload: cut(payload), packet });
     }
 
     fn disconnected(&mut self, error: &ConnectionError) -> Duration {
@@ -294,16 +299,36 @@ impl Session {
     }
 }
 
+/// A payload that is too large to be read is refused for that, so one byte more than can be read
+/// is all that is kept of it. Copied, because a part would keep the whole in memory.
+fn cut(payload: Bytes) -> Bytes {
+    match payload.get(..=MAX_PAYLOAD_BYTES) {
+        Some(start) => Bytes::copy_from_slice(start),
+        None => payload,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use daywise_core::{decode::decode, reading::Refusal};
+
     use super::*;
+
+    #[test]
+    fn of_a_huge_message_only_what_refuses_it_is_held() {
+        let held = cut(Bytes::from(vec![b'1'; 5_000_000]));
+        assert_eq!(held.len(), MAX_PAYLOAD_BYTES + 1);
+        assert_eq!(decode(&held), Err(Refusal::TooLarge));
+        let largest = Bytes::from(vec![b' '; MAX_PAYLOAD_BYTES]);
+        assert_eq!(cut(largest.clone()), largest);
+    }
 
     fn session_holding(packets: &[Option<u16>]) -> Session {
         let broker = BrokerUrl { host: "localhost".into(), port: 1 };
         let mut session = Session::new(&broker, "test", Vec::new(), Arc::default());
         let delivery = |packet: &Option<u16>| Delivery {
             topic: "t".into(),
-            payload: bytes::Bytes::new(),
+            payload: Bytes::new(),
             packet: *packet,
         };
         session.held = packets.iter().map(delivery).collect();

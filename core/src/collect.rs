@@ -168,6 +168,21 @@ impl Collector {
         self.sensors.push(SensorState { baseline, ..SensorState::default() });
     }
 
+    /// Checks the time of a reading that belongs to `day`. [`Self::push`] does so too; before a
+    /// sensor is given its number, so that nonsense takes no sensor's place.
+    ///
+    /// # Errors
+    /// The reading lies in the future, or its day is no longer kept.
+    pub fn check_time(&self, now: UtcMillis, day: &LocalDay, at: UtcMillis) -> Result<(), Refusal> {
+        if at.since(now) > self.limits.max_future_ms {
+            return Err(Refusal::FromTheFuture);
+        }
+        if now.since(day.end) > self.limits.retention_ms {
+            return Err(Refusal::TooOld);
+        }
+        Ok(())
+    }
+
     /// Takes a reading that belongs to `day`.
     ///
     /// # Errors
@@ -179,12 +194,7 @@ impl Collector {
         reading: Reading,
     ) -> Result<Accepted, Refusal> {
         let Reading { sensor, sample } = reading;
-        if sample.at.since(now) > self.limits.max_future_ms {
-            return Err(Refusal::FromTheFuture);
-        }
-        if now.since(day.end) > self.limits.retention_ms {
-            return Err(Refusal::TooOld);
-        }
+        self.check_time(now, day, sample.at)?;
         let limits = self.limits;
         let place = usize::try_from(sensor.0).map_err(|_| Refusal::TooManySensors)?;
         let state = self.sensors.get_mut(place).ok_or(Refusal::TooManySensors)?;

@@ -282,7 +282,10 @@ impl Pipeline {
         let day = self.calendar.day_of(sample.at);
         let sensor = match self.routes.sensor(number) {
             Some(sensor) => sensor,
-            None => self.new_sensor(number)?,
+            None => {
+                self.collector.check_time(now, &day, sample.at)?;
+                self.new_sensor(number)?
+            }
         };
         match self.collector.push(now, &day, Reading { sensor, sample })? {
             Accepted::Open => {}

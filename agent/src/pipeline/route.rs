@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use daywise_core::{
-    decode::template::Template,
+    decode::template::{Template, Unidentified},
     quantity::Quantity,
     reading::{Refusal, SensorIx},
 };
@@ -85,11 +85,20 @@ impl Routes {
         if self.clock_topic.as_deref() == Some(topic) {
             return Route::Clock;
         }
-        let templates = self.templates.iter();
-        let found =
-            templates.filter_map(|(template, quantity)| template.identify(topic, *quantity)).next();
+        let mut reason = Refusal::UnknownTopic;
+        let mut found = None;
+        for (template, quantity) in &self.templates {
+            match template.try_identify(topic, *quantity) {
+                Ok(identified) => {
+                    found = Some(identified);
+                    break;
+                }
+                Err(Unidentified::Sensor(_)) => reason = Refusal::BadSensor,
+                Err(Unidentified::Topic) => {}
+            }
+        }
         let Some((id, quantity)) = found else {
-            return Route::Refused(Refusal::UnknownTopic);
+            return Route::Refused(reason);
         };
         if let Some(&number) = self.numbers.get(&id) {
             return Route::Sensor(number);
@@ -157,6 +166,7 @@ mod tests {
         assert_eq!(routes.find("site/b/boiler/temperature"), boiler, "the building is skipped");
         assert_eq!(routes.find("raw/clock"), Route::Clock);
         assert_eq!(routes.find("other/topic"), Route::Refused(Refusal::UnknownTopic));
+        assert_eq!(routes.find("raw/a//b"), Route::Refused(Refusal::BadSensor));
     }
 
     #[test]
