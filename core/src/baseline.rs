@@ -47,7 +47,7 @@ impl Usual {
         }
         let mut step = value - self.mean;
         if self.days >= MIN_DAYS {
-            let most = CUT * self.deviation();
+            let most = CUT * self.deviation(0.0);
             step = step.clamp(-most, most);
         }
         let weight = 1.0 / (f32::from(self.days) + 1.0);
@@ -57,16 +57,16 @@ impl Usual {
     }
 
     /// The standard deviation, at least what rounding and a near-constant sensor need: 0.5 % of
-    /// the level. Few days know their spread badly, so theirs is widened.
-    fn deviation(&self) -> f32 {
+    /// the level, and `least`. Few days know their spread badly, so theirs is widened.
+    fn deviation(&self, least: f32) -> f32 {
         let few = 1.0 + 2.0 / f32::from(self.days.max(1));
-        let floor = 0.005 * self.mean.abs() + 1e-6;
+        let floor = (0.005 * self.mean.abs() + 1e-6).max(least);
         (libm::sqrtf(self.variance.max(0.0)) * few).max(floor)
     }
 
     /// Signed distance of `value` in standard deviations, at most [`FARTHEST`]; `None` while too few days are known.
-    fn z(&self, value: f32) -> Option<f32> {
-        let z = (value - self.mean) / self.deviation();
+    fn z(&self, value: f32, least: f32) -> Option<f32> {
+        let z = (value - self.mean) / self.deviation(least);
         (self.days >= MIN_DAYS && z.is_finite()).then_some(z.clamp(-FARTHEST, FARTHEST))
     }
 }
@@ -139,7 +139,7 @@ impl Baseline {
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the memory is kept in f32")]
     pub fn live_score(&self, wall_hour: usize, value: f64) -> Option<f32> {
-        let z = self.hours.get(wall_hour)?.z(value as f32)?;
+        let z = self.hours.get(wall_hour)?.z(value as f32, 0.0)?;
         Some(libm::erff(z.abs() * core::f32::consts::FRAC_1_SQRT_2))
     }
 
@@ -152,8 +152,9 @@ impl Baseline {
         }
         let mut worst = [0.0_f32; WORST];
         let mut known = 0_u8;
-        for (usual, value) in self.features.iter().zip(features.iter()) {
-            let Some(z) = value.and_then(|value| usual.z(value)) else { continue };
+        for (index, (usual, value)) in self.features.iter().zip(features.iter()).enumerate() {
+            let least = features.set().least_spread(index);
+            let Some(z) = value.and_then(|value| usual.z(value, least)) else { continue };
             known = known.saturating_add(1);
             if let Some(least) = worst.iter_mut().min_by(|a, b| a.total_cmp(b)) {
                 *least = least.max(z.abs());
@@ -163,11 +164,10 @@ impl Baseline {
         (known > 0).then(|| worst.iter().sum::<f32>() / counted)
     }
 
-    /// What feature `index` usually is for this sensor, and its standard deviation.
+    /// What feature `index` usually is for this sensor.
     #[must_use]
-    pub fn usual(&self, index: usize) -> Option<(f32, f32)> {
-        let usual = self.features.get(index).filter(|usual| usual.days >= MIN_DAYS)?;
-        Some((usual.mean, usual.deviation()))
+    pub fn usual(&self, index: usize) -> Option<f32> {
+        self.features.get(index).filter(|usual| usual.days >= MIN_DAYS).map(|usual| usual.mean)
     }
 }
 
@@ -225,6 +225,17 @@ mod tests {
         let baseline = taught(14);
         assert!(baseline.live_score(12, 24.2).unwrap() < 0.9);
         assert!(baseline.live_score(0, 24.2).unwrap() > 0.99, "noon's value at midnight");
+    }
+
+    #[test]
+    fn a_little_less_coverage_than_ever_is_no_news() {
+        let baseline = taught(14);
+        let (chunk, _) = day(15, 20.0);
+        let mut samples = chunk.samples().to_vec();
+        samples.remove(40);
+        let thinner = Chunk::new(*chunk.day(), samples);
+        let features = FeatureSet::Profile1.extract(&thinner).unwrap();
+        assert!(baseline.deviation(&features).unwrap() < 3.0);
     }
 
     #[test]

@@ -222,7 +222,7 @@ fn day_message(day: &SensorDay, usual: &daywise_core::baseline::Baseline) -> Val
                 "feature": part.name(features.set()),
                 "value": features.get(index),
                 "deviation": part.deviation,
-                "usual": usual.usual(index).map(|(mean, _)| mean),
+                "usual": usual.usual(index),
             })
         };
         prediction.top.iter().map(name_one).collect::<Vec<_>>()

@@ -53,6 +53,18 @@ impl FeatureSet {
         }
     }
 
+    /// The smallest spread between days that means anything for feature `index`: shares of a day
+    /// or of its readings differ by a few hundredths for no reason; 0 where the quantity's own
+    /// scale decides.
+    #[must_use]
+    pub fn least_spread(self, index: usize) -> f32 {
+        let is_share = match self {
+            Self::Moments1 => false,
+            Self::Profile1 => profile::is_share(index),
+        };
+        if is_share { 0.02 } else { 0.0 }
+    }
+
     /// How many features it has.
     #[must_use]
     pub const fn dimensions(self) -> usize {

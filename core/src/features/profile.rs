@@ -57,6 +57,11 @@ pub(super) const NAMES: [&str; 36] = [
     "longest_gap",
 ];
 
+/// Whether feature `index` is a share, 0 to 1: the last three are.
+pub(super) fn is_share(index: usize) -> bool {
+    (NAMES.len() - 3..NAMES.len()).contains(&index)
+}
+
 pub(super) fn extract(chunk: &Chunk) -> Features {
     let values = || chunk.samples().iter().map(|sample| sample.value);
     let (mean, std) = mean_and_std(values());
