@@ -92,7 +92,11 @@ fn bad_row_is_named_by_its_line_and_the_rest_is_used() {
     assert_eq!(summary["refused"]["bad_timestamp"], 1, "{summary:#}");
     assert_eq!(summary["refused"]["not_finite"], 1, "{summary:#}");
     for line in [lines - 1, lines] {
-        assert!(done.stderr.contains(&format!("line {line} refused")), "line {line}: {}", done.stderr);
+        assert!(
+            done.stderr.contains(&format!("line {line} refused")),
+            "line {line}: {}",
+            done.stderr
+        );
     }
 
     let nothing = scratch.write("nothing.csv", "ts,sensor_id,value\nyesterday,a,1\n");

@@ -49,7 +49,7 @@ fn killed_agent(broker: Broker, seed: u64) {
     fed.extend(trial);
 
     let stream = building(SENSORS, berlin_day(7), berlin_day(10), HOUR_MS / 12);
-    let mut random = Random(seed);
+    let mut random = Random::seeded(seed);
     for part in stream.chunks(stream.len().div_ceil(POWER_CUTS)) {
         let before = agent.figure("accepted");
         let enough = before + random.between(1, part.len() as u64 / 2);

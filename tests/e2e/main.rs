@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod broker_restart;
 mod commands;
 mod drain;
 mod heritage;

@@ -35,7 +35,7 @@ fn power_cuts(broker: Broker, seed: u64) {
     agent.wait_for_model(1);
     confirm(&site, &agent, &mut publisher, &mut day, 1);
 
-    let mut random = Random(seed);
+    let mut random = Random::seeded(seed);
     for version in 2..=7 {
         let model = site.server.train_well();
         assert_eq!((&model["version"], &model["parent"]), (&version.into(), &(version - 1).into()));

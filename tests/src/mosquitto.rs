@@ -56,6 +56,20 @@ impl Mosquitto {
         broker
     }
 
+    /// Ends it without warning, and all that it held with it.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again, empty, and waits until it answers.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn start_again(&mut self) {
+        self.process.start_again();
+        self.wait_until_up();
+    }
+
     fn wait_until_up(&mut self) {
         wait_until("mosquitto answers", SHORT, || {
             assert!(!self.process.has_ended(), "mosquitto ended: {}", self.process.log());

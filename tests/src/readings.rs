@@ -33,6 +33,15 @@ pub struct Reading {
 pub struct Random(pub u64);
 
 impl Random {
+    /// Starts from `seed`, or from `DAYWISE_E2E_SEED` where that is set, to try other moments.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        let given = std::env::var("DAYWISE_E2E_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or(seed);
+        println!("random moments by seed {seed}");
+        Self(seed)
+    }
+
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
