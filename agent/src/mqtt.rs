@@ -29,8 +29,10 @@ use crate::{
     metrics::{Counter, Metrics},
 };
 
-/// Messages held while the pipeline is behind; at 200 bytes each about 2 MB.
+/// Messages held while the pipeline is behind.
 const MAX_HELD: usize = 10_000;
+/// Bytes of them: readings are small, but 10,000 messages of the largest size would not be.
+const MAX_HELD_BYTES: usize = 4 << 20;
 /// Bursts between here and the pipeline: one being worked on, one ready.
 pub const BURST_QUEUE: usize = 2;
 /// Acknowledgements between the pipeline and here; a commit makes one.
@@ -100,6 +102,7 @@ pub struct Session {
     connection: u64,
     connected_at: Option<Instant>,
     held: Vec<Delivery>,
+    held_bytes: usize,
     backoff: Backoff,
 }
 
@@ -133,6 +136,7 @@ impl Session {
             connection: 0,
             connected_at: None,
             held: Vec::new(),
+            held_bytes: 0,
             backoff: Backoff::default(),
         }
     }
@@ -157,13 +161,14 @@ impl Session {
                 permit = bursts.reserve(), if !self.held.is_empty() => {
                     let Ok(permit) = permit else { break };
                     let deliveries = std::mem::take(&mut self.held);
+                    self.held_bytes = 0;
                     permit.send(Burst { connection: self.connection, deliveries });
                 }
                 done = acks.recv(), if connected => {
                     let Some(done) = done else { break };
                     self.acknowledge(done).await;
                 }
-                event = self.events.poll(), if self.held.len() < MAX_HELD => {
+                event = self.events.poll(), if !self.is_full() => {
                     if let Err(delay) = self.handle(event) {
                         tokio::select! {
                             () = stop.cancelled() => break,
@@ -251,12 +256,18 @@ impl Session {
     fn hold(&mut self, publish: Publish) {
         self.metrics.add(Counter::Messages, 1);
         let packet = (publish.qos != QoS::AtMostOnce).then_some(publish.pkid);
-        if packet.is_none() && self.held.len() >= MAX_HELD {
+        if packet.is_none() && self.is_full() {
             self.metrics.add(Counter::Overrun, 1);
             return;
         }
         let Publish { topic, payload, .. } = publish;
-        self.held.push(Delivery { topic, payload: cut(payload), packet });
+        let payload = cut(payload);
+        self.held_bytes += topic.len() + payload.len();
+        self.held.push(Delivery { topic, payload, packet });
+    }
+
+    fn is_full(&self) -> bool {
+        self.held.len() >= MAX_HELD || self.held_bytes >= MAX_HELD_BYTES
     }
 
     fn disconnected(&mut self, error: &ConnectionError) -> Duration {
