@@ -144,6 +144,11 @@ impl Pipeline {
             newest = newest.max(sample.at);
             readings += 1;
         })?;
+        // A day that has closed had ended. Without this a clock that knows no better, such as one
+        // not set since the power came back, would refuse what the broker has kept for us.
+        if let Some(day) = store.newest_closed_day() {
+            newest = newest.max(day.end);
+        }
         let mut clock = Clock::new(config.clock.source, newest);
         let now = clock.now();
         for (date, sensor) in store.dirty() {

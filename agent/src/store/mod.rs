@@ -326,6 +326,12 @@ impl Store {
         self.state().days.values().filter(|known| known.open).map(|known| known.day).collect()
     }
 
+    /// The newest day that has closed and not been pruned.
+    #[must_use]
+    pub fn newest_closed_day(&self) -> Option<LocalDay> {
+        self.state().days.values().filter(|known| !known.open).map(|known| known.day).next_back()
+    }
+
     /// The day with that date, open or closed, if it has been seen and not been pruned.
     #[must_use]
     pub fn local_day(&self, date: LocalDate) -> Option<LocalDay> {

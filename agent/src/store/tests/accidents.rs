@@ -226,3 +226,20 @@ fn a_panic_in_the_engine_comes_back_as_damage_and_is_looked_into_at_the_next_ope
     assert_eq!(store.sensors().unwrap().len(), 3, "nothing was wrong after all");
     assert!(!disk::is_suspect(&path));
 }
+
+#[test]
+fn the_newest_closed_day_is_known_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("store"), &StoreOptions::default());
+    assert_eq!(store.newest_closed_day(), None);
+    let readings: Vec<DayReading> = (4..7).map(|date| reading(date, 0, 5, 20.0)).collect();
+    let new_days = [day(4), day(5), day(6)];
+    let batch = Batch { new_sensors: &[sensor(0)], new_days: &new_days, readings: &readings };
+    store.append(&batch).unwrap();
+    store.begin_close(LocalDate(4)).unwrap();
+    store.begin_close(LocalDate(5)).unwrap();
+    store.flush().unwrap();
+    copy(&dir.path().join("store"), &dir.path().join("killed"));
+    let killed = open(&dir.path().join("killed"), &StoreOptions::default());
+    assert_eq!(killed.newest_closed_day(), Some(day(5)), "the 6th is still open");
+}
