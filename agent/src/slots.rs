@@ -3,7 +3,7 @@
 //! | file in `{state_dir}/models/` | content |
 //! |---|---|
 //! | `a.dwm`, `b.dwm` | an artifact each, as [`daywise_core::model`] writes it |
-//! | `slots` | schema, [`Record`] in postcard, CRC-32, all little endian |
+//! | `slots` | schema, `Record` in postcard, CRC-32, all little endian |
 //! | `*.tmp` | what a power cut left of a write; overwritten by the next one |
 //!
 //! Every file is written beside its place, fsynced, renamed, and its folder fsynced, so each is
