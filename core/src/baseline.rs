@@ -2,7 +2,7 @@
 //!
 //! Exponentially weighted mean and variance of each feature and of the readings in each hour of
 //! the site's wall clock. A day teaches once, when it first closes. An outlying day teaches
-//! little: its step is cut at [`CUT`] deviations, so a fault has to last before it is normal.
+//! little: its step is cut at three deviations, so a fault has to last before it is normal.
 //!
 //! Cold start: nothing is said before [`MIN_DAYS`] days; until [`MEMORY_DAYS`] days every day
 //! counts the same, after that the past fades with that time constant.
@@ -64,7 +64,7 @@ impl Usual {
         (libm::sqrtf(self.variance.max(0.0)) * few).max(floor)
     }
 
-    /// Signed distance of `value` in standard deviations, at most [`FARTHEST`]; `None` while too few days are known.
+    /// Signed distance of `value` in standard deviations, at most `FARTHEST`; `None` while too few days are known.
     fn z(&self, value: f32, least: f32) -> Option<f32> {
         let z = (value - self.mean) / self.deviation(least);
         (self.days >= MIN_DAYS && z.is_finite()).then_some(z.clamp(-FARTHEST, FARTHEST))
