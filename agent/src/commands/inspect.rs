@@ -1,14 +1,18 @@
 //! `inspect`: lists what a stopped agent's store holds, one JSON object a line.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+};
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use daywise_core::{features::Features, wire::Entry};
+use serde_json::{Map, Value, json};
 
 use crate::{
     config::{AgentConfig, ConfigError},
     run::RunError,
-    store::StoreError,
+    store::{SensorRecord, Store, StoreError},
 };
 
 /// Arguments of `inspect`.
@@ -50,73 +54,89 @@ pub enum InspectError {
     /// The store cannot be read.
     #[error("cannot read the store")]
     Read(#[source] StoreError),
+    /// The list cannot be printed.
+    #[error("cannot write to the standard output")]
+    Print(#[source] io::Error),
 }
 
 /// Lists to standard output.
 ///
 /// # Errors
-/// The config or the store cannot be read.
+/// The config or the store cannot be read, or nobody reads the output.
 pub fn run(args: &InspectArgs) -> Result<(), InspectError> {
     let config = AgentConfig::load(&args.config)?;
     let store = crate::run::open_store(&config).map_err(InspectError::Open)?;
-    let sensors = store.sensors().map_err(InspectError::Read)?;
+    let mut out = BufWriter::new(io::stdout().lock());
     match args.what {
-        What::Sensors => {
-            for sensor in sensors {
-                println!(
-                    "{}",
-                    json!({ "number": sensor.ix.0, "sensor": sensor.id, "quantity": sensor.quantity })
-                );
-            }
+        What::Sensors => list_sensors(&store, &mut out),
+        What::Days => list_days(&store, &mut out),
+        What::OpenDays => list_open_days(&store, &mut out),
+        What::Outbox => list_outbox(&store, &mut out),
+    }?;
+    out.flush().map_err(InspectError::Print)
+}
+
+fn print(out: &mut impl Write, line: &Value) -> Result<(), InspectError> {
+    writeln!(out, "{line}").map_err(InspectError::Print)
+}
+
+fn list_sensors(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
+    for SensorRecord { ix, id, quantity } in store.sensors().map_err(InspectError::Read)? {
+        print(out, &json!({ "number": ix.0, "sensor": id, "quantity": quantity }))?;
+    }
+    Ok(())
+}
+
+fn list_days(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
+    for sensor in store.sensors().map_err(InspectError::Read)? {
+        for (date, record) in store.days_of(sensor.ix).map_err(InspectError::Read)? {
+            let line = json!({
+                "sensor": sensor.id,
+                "day": date.to_string(),
+                "revision": record.revision,
+                "samples": record.samples,
+                "coverage": record.coverage,
+                "features": record.features.as_ref().map(named),
+                "prediction": record.prediction,
+                "deviation": record.deviation,
+            });
+            print(out, &line)?;
         }
-        What::Days => {
-            for sensor in sensors {
-                for (date, record) in store.days_of(sensor.ix).map_err(InspectError::Read)? {
-                    let features = record.features.as_ref().map(|features| {
-                        let names = features.set().feature_names().iter();
-                        let named = names
-                            .zip(features.iter())
-                            .map(|(name, value)| ((*name).to_owned(), json!(value)));
-                        named.collect::<serde_json::Map<_, _>>()
-                    });
-                    println!(
-                        "{}",
-                        json!({
-                            "sensor": sensor.id, "day": date.to_string(), "revision": record.revision,
-                            "samples": record.samples, "coverage": record.coverage, "features": features,
-                            "prediction": record.prediction, "deviation": record.deviation,
-                        })
-                    );
-                }
-            }
-        }
-        What::OpenDays => {
-            for day in store.open_days() {
-                for sensor in &sensors {
-                    let samples = store.chunk(day.date, sensor.ix).map_err(InspectError::Read)?;
-                    if !samples.is_empty() {
-                        println!(
-                            "{}",
-                            json!({ "day": day.date.to_string(), "sensor": sensor.id, "samples": samples.len() })
-                        );
-                    }
-                }
-            }
-        }
-        What::Outbox => {
-            let mut next = store.outbox_floor();
-            loop {
-                let entries = store.outbox_batch(next, OUTBOX_BYTES).map_err(InspectError::Read)?;
-                let Some(last) = entries.last() else { break };
-                next = last.seq + 1;
-                for entry in &entries {
-                    println!(
-                        "{}",
-                        json!({ "seq": entry.seq, "sensor": entry.day.sensor, "day": entry.day.date.to_string(), "revision": entry.day.revision })
-                    );
-                }
+    }
+    Ok(())
+}
+
+fn named(features: &Features) -> Map<String, Value> {
+    let names = features.set().feature_names().iter();
+    names.zip(features.iter()).map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
+}
+
+fn list_open_days(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
+    let sensors = store.sensors().map_err(InspectError::Read)?;
+    for day in store.open_days() {
+        for sensor in &sensors {
+            let samples = store.chunk(day.date, sensor.ix).map_err(InspectError::Read)?.len();
+            if samples > 0 {
+                let date = day.date.to_string();
+                print(out, &json!({ "day": date, "sensor": sensor.id, "samples": samples }))?;
             }
         }
     }
     Ok(())
+}
+
+fn list_outbox(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
+    let mut next = store.outbox_floor();
+    loop {
+        let entries = store.outbox_batch(next, OUTBOX_BYTES).map_err(InspectError::Read)?;
+        let Some(last) = entries.last() else { return Ok(()) };
+        next = last.seq + 1;
+        for Entry { seq, day } in &entries {
+            let date = day.date.to_string();
+            let revision = day.revision;
+            let line =
+                json!({ "seq": seq, "sensor": day.sensor, "day": date, "revision": revision });
+            print(out, &line)?;
+        }
+    }
 }

@@ -280,9 +280,12 @@ impl Pipeline {
     /// Decodes, checks, dates and gathers one message's reading.
     fn read(&mut self, number: usize, payload: &[u8]) -> Result<(), Refusal> {
         let decoded = decode::decode(payload)?;
-        let now = self.clock.now();
         let quantity = self.routes.quantity(number);
         check_value(quantity, decoded.value)?;
+        if let Some(at) = decoded.ts {
+            self.clock.hint(at);
+        }
+        let now = self.clock.now();
         let sample = Sample { at: decoded.ts.unwrap_or(now), value: decoded.value };
         let day = self.calendar.day_of(sample.at);
         let sensor = match self.routes.sensor(number) {
