@@ -51,7 +51,7 @@ impl AgentSettings {
             sync_broker: Some(broker.into()),
             set: "profile/1".into(),
             commit_every: "500ms".into(),
-            max_future: "90m".into(),
+            max_future: "5m".into(),
         }
     }
 
