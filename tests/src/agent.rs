@@ -33,10 +33,7 @@ pub struct AgentSettings {
     pub set: String,
     /// How long readings are gathered before they are made durable.
     pub commit_every: String,
-    /// How far ahead of the agent's clock readings may be. By default more than the tests' usual
-    /// spacing of readings, because the clock is itself a message here: after a power cut the
-    /// agent's time is that of the newest durable reading, and the tick before the next one may
-    /// have been acknowledged already.
+    /// `[days] max_future`.
     pub max_future: String,
 }
 
