@@ -2,8 +2,8 @@
 //!
 //! Zone data is embedded in the program, so a gateway without `/usr/share/zoneinfo` or with an
 //! old one gives the same days. Days tile time without gap or overlap, whatever the zone does to
-//! its clock: a day that is skipped is empty, an hour repeated around midnight belongs to the day
-//! that ends there.
+//! its clock: a day that is skipped is empty; where the clock goes back over midnight into the
+//! date before, that date lasts until the second midnight.
 
 use std::str::FromStr;
 
@@ -139,18 +139,36 @@ impl Calendar {
         if neighbour.contains(at) { neighbour } else { day }
     }
 
-    /// The first instant of `date`: its last midnight, or where the clock jumps over that.
+    /// The first instant of `date`: its midnight, or where the clock jumps over that.
     fn start_of(&self, date: LocalDate) -> Option<Timestamp> {
         let midnight = date.to_civil().to_datetime(Time::midnight());
         let ambiguous = self.zone.to_ambiguous_timestamp(midnight);
-        let is_gap = matches!(ambiguous.offset(), AmbiguousOffset::Gap { .. });
-        // Of two midnights the later, so that the hour shown twice stays with the day it ends.
+        let (is_gap, is_fold) = match ambiguous.offset() {
+            AmbiguousOffset::Unambiguous { .. } => (false, false),
+            AmbiguousOffset::Gap { .. } => (true, false),
+            AmbiguousOffset::Fold { .. } => (false, true),
+        };
+        if is_fold {
+            return self.start_at_fold(date, midnight);
+        }
         let midnight = ambiguous.later().ok()?;
         if !is_gap {
             return Some(midnight);
         }
         let past = midnight.checked_add(jiff::SignedDuration::from_millis(1)).ok()?;
         self.zone.preceding(past).next().map(|jump| jump.timestamp())
+    }
+
+    /// Of two midnights: the first where the clock only repeats an hour of the new date (Havana,
+    /// 01:00 back to 00:00), the second where it returns to the date before (St John's, 00:01
+    /// back to 23:01), so that each day is one stretch of time.
+    fn start_at_fold(&self, date: LocalDate, midnight: DateTime) -> Option<Timestamp> {
+        let first = self.zone.to_ambiguous_timestamp(midnight).earlier().ok()?;
+        let back = self.zone.following(first).next()?.timestamp();
+        if LocalDate::from_civil(self.zone.to_datetime(back).date()) < date {
+            return self.zone.to_ambiguous_timestamp(midnight).later().ok();
+        }
+        Some(first)
     }
 
     /// The first change of the offset inside `(start, end)`.
@@ -377,13 +395,24 @@ mod tests {
             prop_assert_eq!(day, calendar.day(day.date));
             prop_assert_eq!(calendar.day_of(at), day, "from the days at hand");
             let civil = calendar.zone.to_datetime(Timestamp::from_millisecond(ms).unwrap());
-            // Only a midnight shown twice files an instant under the date before its own.
+            // Only a clock that returns to the date before files an instant under that date.
             if LocalDate::from_civil(civil.date()) == day.date {
                 prop_assert_eq!(day.wall_hour(at), usize::try_from(civil.hour()).unwrap());
             } else {
                 prop_assert_eq!((zone, civil.hour()), ("America/St_Johns", 0));
             }
         }
+    }
+
+    #[test]
+    fn an_hour_repeated_after_midnight_is_the_new_days() {
+        let mut calendar = Calendar::new("America/Havana").unwrap();
+        let day = calendar.day_of(UtcMillis(718_776_000_000));
+        assert_eq!(day.date.to_string(), "1992-10-11");
+        assert_eq!(day.start, UtcMillis(718_776_000_000));
+        assert_eq!(day.length_ms(), 25 * 3_600_000);
+        assert_eq!(day.wall_hour(day.start + 3_600_000), 0, "midnight's hour again");
+        assert_eq!(day.wall_hour(day.start + 7_200_000), 1);
     }
 
     #[test]
