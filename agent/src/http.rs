@@ -10,14 +10,19 @@ use std::{
 };
 
 use axum::{
-    Json, Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get,
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
 };
-use daywise_core::wire::{Health, UpdateState};
+use daywise_core::wire::{self, UpdateState};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    health::{Health, Severity},
     metrics::{Counter, Metrics, rss_kb},
     slots::ActiveModel,
     store::Store,
@@ -39,6 +44,8 @@ pub struct Status {
     pub started: Instant,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Why the agent is not well.
+    pub health: Arc<Health>,
     /// The store.
     pub store: Arc<Store>,
     /// The model that predicts.
@@ -50,10 +57,10 @@ pub struct Status {
 impl Status {
     /// The figures that the server is told too.
     #[must_use]
-    pub fn health(&self) -> Health {
+    pub fn figures(&self) -> wire::Health {
         let refused = self.metrics.refused();
         let stats = self.store.stats();
-        Health {
+        wire::Health {
             uptime_s: self.started.elapsed().as_secs(),
             rss_kb: rss_kb(),
             sensors: u32::try_from(self.metrics.get(Counter::Sensors)).unwrap_or(u32::MAX),
@@ -68,18 +75,19 @@ impl Status {
     #[must_use]
     pub fn document(&self) -> Value {
         let count = |counter| self.metrics.get(counter);
-        let health = self.health();
-        let refused: u64 = health.refused.iter().map(|(_, n)| n).sum();
+        let figures = self.figures();
+        let refused: u64 = figures.refused.iter().map(|(_, n)| n).sum();
         json!({
             "gateway": self.gateway,
             "board": self.board,
             "version": env!("CARGO_PKG_VERSION"),
             "running": true,
-            "uptime_s": health.uptime_s,
+            "health": self.health.severity().name(),
+            "uptime_s": figures.uptime_s,
             "now_ms": count(Counter::Now),
             "messages": count(Counter::Messages),
-            "received": health.accepted + refused,
-            "accepted": health.accepted,
+            "received": figures.accepted + refused,
+            "accepted": figures.accepted,
             "late": count(Counter::Late),
             "refused": self.metrics.refused(),
             "sensors": count(Counter::Sensors),
@@ -87,14 +95,14 @@ impl Status {
             "sensor_days": count(Counter::SensorDays),
             "predictions": count(Counter::Predictions),
             "commits": count(Counter::Commits),
-            "outbox": health.outbox,
+            "outbox": figures.outbox,
             "update": *self.update.borrow(),
             "model": self.model.borrow().as_ref().map(|active| json!({
                 "version": active.reference.version,
                 "digest": active.reference.digest.to_string(),
             })),
-            "rss_kb": health.rss_kb,
-            "store_kb": health.store_kb,
+            "rss_kb": figures.rss_kb,
+            "store_kb": figures.store_kb,
         })
     }
 }
@@ -126,8 +134,13 @@ pub async fn serve(
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-async fn health(State(status): State<Arc<Status>>) -> Json<Value> {
-    Json(json!({ "status": "ok", "uptime_s": status.started.elapsed().as_secs() }))
+/// 503 once the agent does not work any more; what it works through with less is 200.
+async fn health(State(status): State<Arc<Status>>) -> impl IntoResponse {
+    let code = match status.health.severity() {
+        Severity::Failed => StatusCode::SERVICE_UNAVAILABLE,
+        Severity::Ok | Severity::Degraded => StatusCode::OK,
+    };
+    (code, Json(status.health.document()))
 }
 
 async fn document(State(status): State<Arc<Status>>) -> Json<Value> {
@@ -136,7 +149,8 @@ async fn document(State(status): State<Arc<Status>>) -> Json<Value> {
 
 async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
     status.metrics.set(Counter::Outbox, status.store.stats().outbox_entries);
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], status.metrics.to_prometheus())
+    let text = status.metrics.to_prometheus() + &status.health.to_prometheus();
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 fn address_file(state_dir: &Path) -> PathBuf {

@@ -9,6 +9,7 @@ pub mod commands;
 pub mod commit_policy;
 pub mod config;
 pub mod csv_input;
+pub mod health;
 pub mod http;
 pub mod logging;
 pub mod metrics;

@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 use crate::{
     calendar::{Calendar, CalendarError},
     config::{AgentConfig, ClockSource},
+    health::Health,
     http::{self, Status},
     metrics::Metrics,
     mqtt::{ACK_QUEUE, BURST_QUEUE, Session},
@@ -95,6 +96,7 @@ impl Agent {
         let store = open_store(config)?;
         let slots = open_slots(&config.state_dir)?;
         let metrics = Arc::new(Metrics::default());
+        let health = Arc::new(Health::default());
         let (model_sender, model) = watch::channel(slots.active_model());
         let (update_sender, update) = watch::channel(daywise_core::wire::UpdateState::Idle);
         let outbox_ready = Arc::new(Notify::new());
@@ -104,6 +106,7 @@ impl Agent {
             outbox_ready: Arc::clone(&outbox_ready),
             outputs: session.outputs(),
             metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
         };
         let pipeline =
             Pipeline::new(config, calendar, store.clone(), links).map_err(RunError::Store)?;
@@ -112,6 +115,7 @@ impl Agent {
             board: config.board.clone(),
             started: Instant::now(),
             metrics,
+            health,
             store: store.clone(),
             model,
             update,

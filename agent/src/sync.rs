@@ -413,7 +413,7 @@ impl Sync {
             active: self.updater.active(),
             spare: self.updater.spare(),
             update: self.updater.state(),
-            health: self.parts.status.health(),
+            health: self.parts.status.figures(),
         }
     }
 

@@ -43,6 +43,7 @@ use crate::{
     clock::Clock,
     commit_policy::CommitPolicy,
     config::{AgentConfig, ClockSource},
+    health::Health,
     metrics::{Counter, Metrics},
     mqtt::{Acks, Burst, Delivery, Outputs},
     slots::ActiveModel,
@@ -94,6 +95,8 @@ pub struct Links {
     pub outputs: Outputs,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Where the pipeline says why it is not well.
+    pub health: Arc<Health>,
 }
 
 /// The pipeline; see the module.
