@@ -6,7 +6,7 @@
 use std::{
     fmt,
     net::SocketAddr,
-    num::{NonZeroU64, NonZeroUsize},
+    num::{NonZeroU16, NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +16,7 @@ use daywise_core::{
 };
 use serde::Deserialize;
 
-use crate::calendar::Calendar;
+use crate::{calendar::Calendar, mqtt::MAX_HELD};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -83,6 +83,33 @@ pub struct MqttConfig {
     /// holds unacknowledged readings for this name while the agent is away.
     #[serde(default)]
     pub client_id: Option<String>,
+    /// Which version of MQTT is spoken.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// The most messages that the broker sends before we have acknowledged one, so the most that
+    /// it sends again after a power cut. Below what is held while the store is slow. In MQTT 5 the
+    /// broker is told; in 3.1.1 only its own setting counts.
+    #[serde(default = "default_receive_maximum")]
+    pub receive_maximum: NonZeroU16,
+}
+
+fn default_receive_maximum() -> NonZeroU16 {
+    const { NonZeroU16::new(1_000).unwrap() }
+}
+
+/// A version of MQTT, or whichever the broker speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Protocol {
+    /// 5, or 3.1.1 where the broker does not speak it.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// 5 only.
+    #[serde(rename = "5")]
+    V5,
+    /// 3.1.1 only.
+    #[serde(rename = "3.1.1")]
+    V311,
 }
 
 /// `[[sources]]`.
@@ -364,6 +391,9 @@ impl AgentConfig {
                 problems.push(format!("{name}: must be topic levels without wildcards"));
             }
         }
+        if usize::from(self.mqtt.receive_maximum.get()) >= MAX_HELD {
+            problems.push(format!("mqtt.receive_maximum: must be below {MAX_HELD}"));
+        }
         if self.days.max_samples < 2 {
             problems.push("days.max_samples: at least 2, a day needs a spread".into());
         }
@@ -490,6 +520,8 @@ mod tests {
     fn the_example_shows_the_defaults() {
         let text = include_str!("../../configs/agent.example.toml");
         let example = AgentConfig::parse(text).unwrap();
+        assert_eq!(example.mqtt.protocol, Protocol::default());
+        assert_eq!(example.mqtt.receive_maximum, default_receive_maximum());
         assert_eq!(example.days, DaysConfig::default());
         assert_eq!(example.features, FeaturesConfig::default());
         assert_eq!(example.store, StoreConfig::default());
@@ -497,6 +529,19 @@ mod tests {
         assert_eq!(example.clock, ClockConfig::default());
         assert_eq!(example.outputs, OutputsConfig::default());
         assert_eq!(example.sync.unwrap().prefix, default_prefix());
+    }
+
+    #[test]
+    fn the_window_is_neither_empty_nor_larger_than_what_is_held() {
+        let with = |window: u32| {
+            let url = r#"url = "mqtt://localhost""#;
+            SMALL.replace(url, &format!("{url}, receive_maximum = {window}"))
+        };
+        assert!(AgentConfig::parse(&with(9_999)).is_ok());
+        for wrong in [0, 10_000, 65_536] {
+            let problems = AgentConfig::parse(&with(wrong)).unwrap_err();
+            assert!(problems[0].contains("receive_maximum"), "{problems:#?}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     health::{Health, Severity},
     metrics::{Counter, Metrics, rss_kb},
+    mqtt::Version,
     slots::ActiveModel,
     store::Store,
 };
@@ -46,6 +47,8 @@ pub struct Status {
     pub metrics: Arc<Metrics>,
     /// Why the agent is not well.
     pub health: Arc<Health>,
+    /// The version of MQTT spoken with the sensor broker.
+    pub mqtt_version: watch::Receiver<Option<Version>>,
     /// The store.
     pub store: Arc<Store>,
     /// The model that predicts.
@@ -85,6 +88,7 @@ impl Status {
             "health": self.health.severity().name(),
             "uptime_s": figures.uptime_s,
             "now_ms": count(Counter::Now),
+            "mqtt_protocol": self.mqtt_version.borrow().map(Version::name),
             "messages": count(Counter::Messages),
             "received": figures.accepted + refused,
             "accepted": figures.accepted,

@@ -23,7 +23,7 @@ use crate::{
     health::Health,
     http::{self, Status},
     metrics::Metrics,
-    mqtt::{ACK_QUEUE, BURST_QUEUE, Session},
+    mqtt::{ACK_QUEUE, BURST_QUEUE, Session, Settings},
     pipeline::{Links, Pipeline},
     slots::{Slots, SlotsError},
     store::{Store, StoreError, StoreOptions},
@@ -32,6 +32,8 @@ use crate::{
 
 /// After a signal, this long for the pipeline to make durable what it holds.
 const DRAIN_GRACE: Duration = Duration::from_secs(20);
+/// Of the session with the sensor broker.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Why the agent ended.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +118,7 @@ impl Agent {
             started: Instant::now(),
             metrics,
             health,
+            mqtt_version: session.version(),
             store: store.clone(),
             model,
             update,
@@ -240,7 +243,15 @@ fn session(config: &AgentConfig, metrics: Arc<Metrics>) -> Session {
     filters.dedup();
     let client_id = config.mqtt.client_id.clone();
     let client_id = client_id.unwrap_or_else(|| format!("daywise-{}", config.gateway));
-    Session::new(&config.mqtt.url, &client_id, filters, metrics)
+    let settings = Settings {
+        broker: config.mqtt.url.clone(),
+        client_id,
+        filters,
+        protocol: config.mqtt.protocol,
+        receive_maximum: config.mqtt.receive_maximum.get(),
+        keep_alive: KEEP_ALIVE,
+    };
+    Session::new(settings, metrics)
 }
 
 /// Opens the store of a config.

@@ -43,7 +43,6 @@ const RESEND_AFTER: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-const STABLE: Duration = Duration::from_secs(60);
 
 /// What stops the sync for good.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +88,7 @@ pub struct Sync {
     progress_at: Instant,
     reported_at: Option<Instant>,
     predictions_seen: u64,
-    connected_at: Option<Instant>,
+    is_connected: bool,
     backoff: Backoff,
 }
 
@@ -162,7 +161,7 @@ impl Sync {
             progress_at: Instant::now(),
             reported_at: None,
             predictions_seen: 0,
-            connected_at: None,
+            is_connected: false,
             backoff: Backoff::default(),
         }
     }
@@ -193,7 +192,7 @@ impl Sync {
                     }
                 },
             }
-            if self.connected_at.is_some() {
+            if self.is_connected {
                 self.send_outbox()?;
                 self.report_if_due();
             }
@@ -203,17 +202,16 @@ impl Sync {
     }
 
     fn disconnected(&mut self) -> Duration {
-        if self.connected_at.take().is_some_and(|since| since.elapsed() >= STABLE) {
-            self.backoff.reset();
-        }
-        self.backoff.next_delay()
+        self.is_connected = false;
+        self.backoff.handle_failure(Instant::now())
     }
 
     fn handle(&mut self, event: Event) -> Result<(), SyncError> {
         match event {
             Event::Incoming(Packet::ConnAck(_)) => {
                 info!("connected to the sync server");
-                self.connected_at = Some(Instant::now());
+                self.is_connected = true;
+                self.backoff.handle_connected(Instant::now());
                 self.sent = 0;
                 self.reported_at = None;
                 let fetching = self.fetching.map(|digest| self.topics.model(digest));
@@ -418,7 +416,7 @@ impl Sync {
     }
 
     async fn say_goodbye(&mut self) {
-        if self.connected_at.is_none() {
+        if !self.is_connected {
             return;
         }
         let Ok(bytes) = wire::encode(&self.report(false)) else { return };
