@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::error::StoreError;
 
-/// What this build writes, and the newest it reads.
+/// The first schema of every kind of record, and still that of most. A kind whose content changed
+/// has its own higher number, which it writes, and reads what the lower ones wrote.
 pub(super) const RECORD_SCHEMA: u8 = 1;
 
 /// No record is larger. A leaf of the tree holds up to 17 of them, and a leaf above a quarter of
@@ -113,13 +114,23 @@ fn checksum(key: &[u8], schema: u8, payload: &[u8]) -> u32 {
 
 /// The record of these payload bytes under `key`.
 pub(super) fn seal(what: &'static str, key: &[u8], payload: &[u8]) -> Result<Vec<u8>, StoreError> {
+    seal_as(RECORD_SCHEMA, what, key, payload)
+}
+
+/// As [`seal`], for a kind of record that is beyond its first schema.
+pub(super) fn seal_as(
+    schema: u8,
+    what: &'static str,
+    key: &[u8],
+    payload: &[u8],
+) -> Result<Vec<u8>, StoreError> {
     if payload.len() > MAX_PAYLOAD_BYTES {
         let (bytes, limit) = (payload.len(), MAX_PAYLOAD_BYTES);
         return Err(StoreError::TooLarge { what, bytes, limit });
     }
     let mut record = Vec::with_capacity(5 + payload.len());
-    record.extend_from_slice(&checksum(key, RECORD_SCHEMA, payload).to_le_bytes());
-    record.push(RECORD_SCHEMA);
+    record.extend_from_slice(&checksum(key, schema, payload).to_le_bytes());
+    record.push(schema);
     record.extend_from_slice(payload);
     Ok(record)
 }
@@ -137,16 +148,25 @@ pub(super) fn seal_value<T: Serialize>(
     seal(what, key, &payload)
 }
 
-/// The payload of the record under `key`.
+/// The payload of the record under `key`, of a kind that has had no second schema.
 pub(super) fn unseal<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], Damage> {
+    unseal_up_to(RECORD_SCHEMA, key, record).map(|(_, payload)| payload)
+}
+
+/// Schema and payload of the record under `key`, of a kind whose newest schema that is.
+pub(super) fn unseal_up_to<'a>(
+    newest: u8,
+    key: &[u8],
+    record: &'a [u8],
+) -> Result<(u8, &'a [u8]), Damage> {
     let (stated, rest) = record.split_first_chunk::<4>().ok_or(Damage::Short)?;
     let (&schema, payload) = rest.split_first().ok_or(Damage::Short)?;
     if u32::from_le_bytes(*stated) != checksum(key, schema, payload) {
         return Err(Damage::Checksum);
     }
     match schema {
-        RECORD_SCHEMA => Ok(payload),
         0 => Err(Damage::Content),
+        schema if schema <= newest => Ok((schema, payload)),
         _ => Err(Damage::TooNew),
     }
 }
