@@ -6,7 +6,7 @@
 use std::{
     fmt,
     net::SocketAddr,
-    num::{NonZeroU16, NonZeroU64, NonZeroUsize},
+    num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
 };
 
@@ -133,10 +133,19 @@ pub struct SyncConfig {
     /// First levels of every sync topic.
     #[serde(default = "default_prefix")]
     pub prefix: String,
+    /// How fast days that waited while the server was away are sent, newest first, in KB a
+    /// second. New ones are not held up by it.
+    #[serde(default = "default_catch_up")]
+    pub catch_up_kb_per_s: NonZeroU32,
 }
 
 fn default_prefix() -> String {
     "daywise/v1".into()
+}
+
+/// 1,000 sensors' weeks in a few minutes, and a gateway's uplink is still free for other things.
+fn default_catch_up() -> NonZeroU32 {
+    const { NonZeroU32::new(64).unwrap() }
 }
 
 /// `[days]`.
@@ -190,6 +199,8 @@ pub struct StoreConfig {
     pub cache_kb: u64,
     /// The most outbox entries that wait for the server; the oldest go first beyond that.
     pub max_outbox: NonZeroU64,
+    /// The most KB that they may take; again the oldest go first.
+    pub max_outbox_kb: NonZeroU64,
 }
 
 impl Default for StoreConfig {
@@ -198,6 +209,7 @@ impl Default for StoreConfig {
             commit_every: HumanDuration::from_secs(10),
             cache_kb: 1_024,
             max_outbox: const { NonZeroU64::new(100_000).unwrap() },
+            max_outbox_kb: const { NonZeroU64::new(32 * 1_024).unwrap() },
         }
     }
 }
@@ -528,7 +540,9 @@ mod tests {
         assert_eq!(example.http, HttpConfig::default());
         assert_eq!(example.clock, ClockConfig::default());
         assert_eq!(example.outputs, OutputsConfig::default());
-        assert_eq!(example.sync.unwrap().prefix, default_prefix());
+        let sync = example.sync.unwrap();
+        assert_eq!(sync.prefix, default_prefix());
+        assert_eq!(sync.catch_up_kb_per_s, default_catch_up());
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Status {
             "predictions": count(Counter::Predictions),
             "commits": count(Counter::Commits),
             "outbox": figures.outbox,
+            "outbox_evicted": self.store.outbox_evicted(),
             "update": *self.update.borrow(),
             "model": self.model.borrow().as_ref().map(|active| json!({
                 "version": active.reference.version,
@@ -152,7 +153,10 @@ async fn document(State(status): State<Arc<Status>>) -> Json<Value> {
 }
 
 async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
-    status.metrics.set(Counter::Outbox, status.store.stats().outbox_entries);
+    let stats = status.store.stats();
+    status.metrics.set(Counter::Outbox, stats.outbox_entries);
+    status.metrics.set(Counter::OutboxBytes, stats.outbox_bytes);
+    status.metrics.set(Counter::OutboxEvicted, stats.outbox_evicted);
     let text = status.metrics.to_prometheus() + &status.health.to_prometheus();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -50,6 +50,10 @@ counters! {
     OpenDays = "days_open", "Days open";
     /// Entries that wait for the server.
     Outbox = "outbox_entries", "Outbox entries waiting for the server";
+    /// What they take.
+    OutboxBytes = "outbox_bytes", "Bytes of outbox entries waiting for the server";
+    /// Entries that were given up, over all runs.
+    OutboxEvicted = "outbox_evicted_total", "Outbox entries given up for lack of room or damage";
     /// The agent's time in epoch milliseconds.
     Now = "clock_now_ms", "The agent's time, epoch milliseconds";
 }

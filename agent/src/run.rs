@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -34,6 +35,8 @@ use crate::{
 const DRAIN_GRACE: Duration = Duration::from_secs(20);
 /// Of the session with the sensor broker.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+const KB: NonZeroU64 = NonZeroU64::new(1_024).unwrap();
 
 /// Why the agent ended.
 #[derive(Debug, thiserror::Error)]
@@ -262,7 +265,7 @@ pub(crate) fn open_store(config: &AgentConfig) -> Result<Arc<Store>, RunError> {
     let options = StoreOptions {
         cache_bytes: config.store.cache_kb.saturating_mul(1_024),
         outbox_max_entries: config.store.max_outbox,
-        ..StoreOptions::default()
+        outbox_max_bytes: config.store.max_outbox_kb.saturating_mul(KB),
     };
     let opened = Store::open(&config.store_dir(), &options).map_err(RunError::Store)?;
     if let Some((path, error)) = opened.set_aside {

@@ -1,11 +1,14 @@
 //! The session with the sync server: the outbox up, models down.
 //!
 //! An outbox entry leaves the store only on the server's own acknowledgement, which it sends
-//! after its database has committed; the broker's acknowledgement says nothing of that. What is
-//! not acknowledged in time is sent again; the server takes repeats for what they are.
+//! after its database has committed; the broker's acknowledgement says nothing of that. What goes
+//! when, and again if it was lost, is in `upload.rs`.
 //!
 //! A model goes from the wire through core's checks into the spare slot, is switched to, and is
 //! kept after enough predictions. Power lost anywhere leaves one of two whole models.
+
+mod bucket;
+mod upload;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +16,7 @@ use daywise_core::{
     features::FeatureSet,
     model::{Digest, MAX_ARTIFACT_BYTES},
     update::{Step, Updater},
-    wire::{self, Ack, Desired, Message, Reported, Up, UpdateState},
+    wire::{self, Ack, Desired, Message, Reported, UpdateState},
 };
 use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS};
 use tokio::{
@@ -31,15 +34,11 @@ use crate::{
     slots::{ActiveModel, Slots, SlotsError},
     store::{Store, StoreError},
 };
+use upload::Upload;
 
-/// Bytes of entries in one message: well below the wire's bound, large enough to be few.
-const BATCH_BYTES: usize = 64 * 1_024;
-/// Entries sent and not yet acknowledged; bounds what the broker holds for us.
-const WINDOW_ENTRIES: u64 = 2_000;
 /// Requests between here and rumqttc; a window is a few messages.
 const REQUEST_QUEUE: usize = 64;
-/// No progress for this long: the window is sent again.
-const RESEND_AFTER: Duration = Duration::from_secs(10);
+/// Also how often the rate of catching up is looked at, which may save up as much.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -82,10 +81,7 @@ pub struct Sync {
     set: FeatureSet,
     metrics: Arc<Metrics>,
     fetching: Option<Digest>,
-    /// The highest sequence number sent over this connection.
-    sent: u64,
-    acked: u64,
-    progress_at: Instant,
+    upload: Upload,
     reported_at: Option<Instant>,
     predictions_seen: u64,
     is_connected: bool,
@@ -147,6 +143,7 @@ impl Sync {
             slots.on_trial(),
         );
         let metrics = Arc::clone(&parts.status.metrics);
+        let upload = Upload::new(Arc::clone(&parts.store), sync.catch_up_kb_per_s);
         Self {
             parts,
             topics,
@@ -156,9 +153,7 @@ impl Sync {
             set: config.features.set,
             metrics,
             fetching: None,
-            sent: 0,
-            acked: 0,
-            progress_at: Instant::now(),
+            upload,
             reported_at: None,
             predictions_seen: 0,
             is_connected: false,
@@ -212,7 +207,7 @@ impl Sync {
                 info!("connected to the sync server");
                 self.is_connected = true;
                 self.backoff.handle_connected(Instant::now());
-                self.sent = 0;
+                self.upload.connected();
                 self.reported_at = None;
                 let fetching = self.fetching.map(|digest| self.topics.model(digest));
                 let wanted =
@@ -235,7 +230,10 @@ impl Sync {
 
     fn handle_publish(&mut self, publish: &Publish) -> Result<(), SyncError> {
         if publish.topic == self.topics.ack {
-            self.read::<Ack>(publish).map_or(Ok(()), |ack| self.handle_ack(ack))
+            match self.read::<Ack>(publish) {
+                Some(ack) => self.upload.handle_ack(&ack).map_err(SyncError::Store),
+                None => Ok(()),
+            }
         } else if publish.topic == self.topics.desired {
             // An empty retained message withdraws what was desired.
             if publish.payload.is_empty() {
@@ -258,15 +256,6 @@ impl Sync {
                 None
             }
         }
-    }
-
-    fn handle_ack(&mut self, ack: Ack) -> Result<(), SyncError> {
-        if ack.stream != self.parts.store.stream() || ack.up_to <= self.acked {
-            return Ok(());
-        }
-        self.acked = ack.up_to;
-        self.progress_at = Instant::now();
-        self.parts.store.outbox_ack(ack.up_to).map_err(SyncError::Store)
     }
 
     fn handle_desired(&mut self, desired: &Desired) -> Result<(), SyncError> {
@@ -355,37 +344,14 @@ impl Sync {
     }
 
     fn send_outbox(&mut self) -> Result<(), SyncError> {
-        let store = &self.parts.store;
-        let floor = store.outbox_floor();
-        self.acked = self.acked.max(floor.saturating_sub(1));
-        if self.sent > self.acked && self.progress_at.elapsed() >= RESEND_AFTER {
-            self.sent = self.acked;
-            self.progress_at = Instant::now();
-        }
-        self.sent = self.sent.max(self.acked);
-        while self.sent - self.acked < WINDOW_ENTRIES {
-            let entries =
-                store.outbox_batch(self.sent + 1, BATCH_BYTES).map_err(SyncError::Store)?;
-            let (Some(last), count) = (entries.last().map(|entry| entry.seq), entries.len()) else {
-                break;
-            };
-            let up = Up { stream: store.stream(), floor, entries };
-            let bytes = match wire::encode(&up) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    error!(%error, "outbox entries cannot be sent");
-                    break;
-                }
-            };
+        while let Some(message) = self.upload.poll().map_err(SyncError::Store)? {
+            let bytes = message.bytes.clone();
             if self.client.try_publish(&self.topics.up, QoS::AtLeastOnce, false, bytes).is_err() {
                 // The client is busy: the next event leads back here.
                 break;
             }
-            if self.sent == self.acked {
-                self.progress_at = Instant::now();
-            }
-            self.sent = last;
-            self.metrics.add(Counter::Sent, count as u64);
+            self.upload.sent(&message);
+            self.metrics.add(Counter::Sent, message.entries as u64);
         }
         Ok(())
     }

@@ -8,16 +8,32 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    features::Features, model::Digest, predict::Prediction, quantity::Quantity, time::LocalDate,
+    features::Features,
+    model::Digest,
+    predict::Prediction,
+    quantity::Quantity,
+    time::{LocalDate, UtcMillis},
 };
+
+mod older;
 
 /// No message is larger; model artifacts have their own bound.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
-/// A message type: its newest schema.
+/// The most ranges in an acknowledgement. Sent newest first, an outbox makes one more each time
+/// that catching up is interrupted, and they melt into one when it is through.
+pub const MAX_RANGES: usize = 32;
+
+/// A message type: its newest schema, and how the older ones are read.
 pub trait Message: Serialize + DeserializeOwned {
     /// What this build writes, and the newest it reads.
     const SCHEMA: u16;
+
+    /// Reads the content of a message of a `schema` before [`Self::SCHEMA`]; `None` if it is none.
+    #[must_use]
+    fn read_older(_schema: u16, _content: &[u8]) -> Option<Self> {
+        None
+    }
 }
 
 /// Why bytes are not a message.
@@ -48,7 +64,11 @@ pub enum WireError {
 /// # Errors
 /// Too large for any receiver.
 pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, WireError> {
-    let bytes = postcard::to_allocvec(&(M::SCHEMA, message)).map_err(|_| WireError::Malformed)?;
+    encode_as(M::SCHEMA, message)
+}
+
+fn encode_as(schema: u16, content: &impl Serialize) -> Result<Vec<u8>, WireError> {
+    let bytes = postcard::to_allocvec(&(schema, content)).map_err(|_| WireError::Malformed)?;
     if bytes.len() > MAX_MESSAGE_BYTES {
         return Err(WireError::TooLarge { bytes: bytes.len() });
     }
@@ -60,18 +80,36 @@ pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, WireError> {
 /// # Errors
 /// Too large, from a newer build, or not such a message.
 pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, WireError> {
+    decode_with_schema(bytes).map(|(_, message)| message)
+}
+
+/// Reads a message, and which schema it was written in: what its sender understands.
+///
+/// # Errors
+/// Too large, from a newer build, or not such a message.
+pub fn decode_with_schema<M: Message>(bytes: &[u8]) -> Result<(u16, M), WireError> {
     if bytes.len() > MAX_MESSAGE_BYTES {
         return Err(WireError::TooLarge { bytes: bytes.len() });
     }
     let (found, rest) =
         postcard::take_from_bytes::<u16>(bytes).map_err(|_| WireError::Malformed)?;
     match found {
-        0 => Err(WireError::Malformed),
-        found if found > M::SCHEMA => Err(WireError::TooNew { found, newest: M::SCHEMA }),
-        _ => match postcard::take_from_bytes::<M>(rest) {
-            Ok((message, [])) => Ok(message),
-            _ => Err(WireError::Malformed),
-        },
+        0 => None,
+        found if found > M::SCHEMA => {
+            return Err(WireError::TooNew { found, newest: M::SCHEMA });
+        }
+        found if found < M::SCHEMA => M::read_older(found, rest),
+        _ => content(rest),
+    }
+    .map(|message| (found, message))
+    .ok_or(WireError::Malformed)
+}
+
+/// All of `bytes` as one value.
+fn content<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Some(value),
+        _ => None,
     }
 }
 
@@ -100,16 +138,43 @@ pub struct SensorDay {
     pub deviation: Option<f32>,
 }
 
+/// A sensor that stopped reporting, or reports again. The server keeps it by (gateway, sensor,
+/// since), so the end of a silence may arrive before its beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// The sensor's id on its gateway.
+    pub sensor: String,
+    /// What it measures.
+    pub quantity: Quantity,
+    /// Its last reading before the silence.
+    pub since: UtcMillis,
+    /// Its first reading after it; `None` while it lasts.
+    pub until: Option<UtcMillis>,
+    /// How often the sensor was expected to report, in milliseconds.
+    pub expected_every_ms: i64,
+}
+
+/// What an outbox entry carries.
+#[expect(clippy::large_enum_variant, reason = "nearly all are days; each in a box would cost more")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Item {
+    /// A sensor's day, or a revision of one.
+    Day(SensorDay),
+    /// A sensor fell silent or is back.
+    Silence(Silence),
+}
+
 /// An outbox entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its number in the gateway's outbox, from 1 without holes.
+    /// Its number in the gateway's outbox, from 1; none is given twice.
     pub seq: u64,
     /// What it carries.
-    pub day: SensorDay,
+    pub item: Item,
 }
 
-/// `{p}/gw/{gateway}/up`: a batch of outbox entries.
+/// `{p}/gw/{gateway}/up`: a batch of outbox entries. Without entries it only asks for an
+/// acknowledgement, to hear what the server has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Up {
     /// Names the outbox. A gateway that lost its store starts a new stream, so that its
@@ -118,25 +183,71 @@ pub struct Up {
     /// The lowest number the outbox still holds or will hold: all below is acknowledged or was
     /// given up for lack of space.
     pub floor: u64,
+    /// Tells this message from the agent's others; the acknowledgement repeats it. 0 in messages
+    /// of schema 1, which do not have it.
+    pub number: u64,
     /// In rising order.
     pub entries: Vec<Entry>,
 }
 
 impl Message for Up {
-    const SCHEMA: u16 = 1;
+    const SCHEMA: u16 = 2;
+
+    fn read_older(_schema: u16, bytes: &[u8]) -> Option<Self> {
+        content::<older::UpV1>(bytes).map(Self::from)
+    }
+}
+
+/// Consecutive sequence numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeqRange {
+    /// The lowest.
+    pub first: u64,
+    /// The highest, included.
+    pub last: u64,
+}
+
+impl SeqRange {
+    /// Whether `seq` is one of them.
+    #[must_use]
+    pub fn contains(&self, seq: u64) -> bool {
+        (self.first..=self.last).contains(&seq)
+    }
 }
 
 /// `{p}/gw/{gateway}/ack`: what is durable in the server's database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     /// The outbox it is about.
     pub stream: u64,
     /// All entries up to and including this number.
     pub up_to: u64,
+    /// [`Up::number`] of the message that it answers: of all sent before that, what is not
+    /// acknowledged here has been lost. 0 where the server did not say.
+    pub answers: u64,
+    /// What is durable beyond a hole as well: at most [`MAX_RANGES`], in rising order.
+    pub received: Vec<SeqRange>,
+}
+
+impl Ack {
+    /// The bytes for an agent that wrote its `up` in this schema.
+    ///
+    /// # Errors
+    /// Too large for any receiver.
+    pub fn encode_for(&self, up_schema: u16) -> Result<Vec<u8>, WireError> {
+        match up_schema {
+            1 => encode_as(1, &older::AckV1 { stream: self.stream, up_to: self.up_to }),
+            _ => encode(self),
+        }
+    }
 }
 
 impl Message for Ack {
-    const SCHEMA: u16 = 1;
+    const SCHEMA: u16 = 2;
+
+    fn read_older(_schema: u16, bytes: &[u8]) -> Option<Self> {
+        content::<older::AckV1>(bytes).map(Self::from)
+    }
 }
 
 /// A model version and where its bytes are.
@@ -240,9 +351,10 @@ mod tests {
         Up {
             stream: 42,
             floor: 1,
+            number: 3,
             entries: alloc::vec![Entry {
                 seq: 1,
-                day: SensorDay {
+                item: Item::Day(SensorDay {
                     sensor: "kitchen/temperature".into(),
                     quantity: Quantity::Temperature,
                     date: LocalDate(19_783),
@@ -252,7 +364,7 @@ mod tests {
                     features: Some(features),
                     prediction: None,
                     deviation: None,
-                },
+                }),
             }],
         }
     }
@@ -262,7 +374,7 @@ mod tests {
         let bytes = encode(&up()).unwrap();
         assert_eq!(decode::<Up>(&bytes), Ok(up()));
         let newer = postcard::to_allocvec(&(9_u16, up())).unwrap();
-        assert_eq!(decode::<Up>(&newer), Err(WireError::TooNew { found: 9, newest: 1 }));
+        assert_eq!(decode::<Up>(&newer), Err(WireError::TooNew { found: 9, newest: 2 }));
         assert_eq!(decode::<Up>(&bytes[..bytes.len() - 1]), Err(WireError::Malformed));
         assert_eq!(decode::<Up>(&[]), Err(WireError::Malformed));
     }

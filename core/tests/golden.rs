@@ -13,12 +13,13 @@ use daywise_core::{
     quantity::Quantity,
     time::{LocalDate, UtcMillis},
     wire::{
-        self, Ack, Desired, Entry, Health, Message, ModelRef, Reported, SensorDay, Up, UpdateState,
+        self, Ack, Desired, Entry, Health, Item, Message, ModelRef, Reported, SensorDay, SeqRange,
+        Silence, Up, UpdateState,
     },
 };
 
 fn golden(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
@@ -40,8 +41,10 @@ fn model_ref() -> ModelRef {
     ModelRef { version: 7, digest: Digest([0xab; 32]), bytes: 4_321 }
 }
 
-#[test]
-fn up_is_as_agreed() {
+const STREAM: u64 = 0x0123_4567_89ab_cdef;
+
+/// A whole day, and one with too few samples for anything.
+fn days() -> [SensorDay; 2] {
     let values = (0..36_u8).map(|i| (i != 3).then(|| f32::from(i) * 0.5 - 4.0));
     let top =
         [(35, 4.5), (0, -2.25)].map(|(feature, deviation)| Contribution { feature, deviation });
@@ -63,13 +66,51 @@ fn up_is_as_agreed() {
         deviation: Some(2.5),
     };
     let thin = SensorDay { features: None, prediction: None, deviation: None, ..day.clone() };
-    let entries = vec![Entry { seq: 41, day }, Entry { seq: 42, day: thin }];
-    assert_message("up.hex", &Up { stream: 0x0123_4567_89ab_cdef, floor: 40, entries });
+    [day, thin]
+}
+
+#[test]
+fn up_is_as_agreed() {
+    let [day, _] = days();
+    let silence = |until| Silence {
+        sensor: "cellar/humidity".into(),
+        quantity: Quantity::Humidity,
+        since: UtcMillis(1_710_000_000_000),
+        until,
+        expected_every_ms: 60_000,
+    };
+    let items = [
+        Item::Day(day),
+        Item::Silence(silence(None)),
+        Item::Silence(silence(Some(UtcMillis(1_710_003_600_000)))),
+    ];
+    let entries = (41..).zip(items).map(|(seq, item)| Entry { seq, item }).collect();
+    assert_message("v2/up.hex", &Up { stream: STREAM, floor: 40, number: 6, entries });
+}
+
+#[test]
+fn up_of_schema_1_still_reads() {
+    let entries = (41..).zip(days()).map(|(seq, day)| Entry { seq, item: Item::Day(day) });
+    let up = Up { stream: STREAM, floor: 40, number: 0, entries: entries.collect() };
+    assert_eq!(wire::decode_with_schema(&golden("v1/up.hex")), Ok((1, up)));
 }
 
 #[test]
 fn ack_is_as_agreed() {
-    assert_message("ack.hex", &Ack { stream: 0x0123_4567_89ab_cdef, up_to: 42 });
+    let received = vec![SeqRange { first: 50, last: 61 }, SeqRange { first: 90, last: 300 }];
+    let ack = Ack { stream: STREAM, up_to: 42, answers: 6, received };
+    assert_message("v2/ack.hex", &ack);
+    assert_eq!(hex(&ack.encode_for(2).unwrap()), hex(&golden("v2/ack.hex")));
+}
+
+#[test]
+fn ack_of_schema_1_still_reads_and_an_agent_of_schema_1_still_gets_it() {
+    let frozen = golden("v1/ack.hex");
+    let ack = Ack { stream: STREAM, up_to: 42, answers: 0, received: Vec::new() };
+    assert_eq!(wire::decode_with_schema(&frozen), Ok((1, ack.clone())));
+    let received = vec![SeqRange { first: 50, last: 61 }];
+    let newer = Ack { answers: 6, received, ..ack };
+    assert_eq!(hex(&newer.encode_for(1).unwrap()), hex(&frozen));
 }
 
 #[test]
@@ -77,7 +118,7 @@ fn desired_is_as_agreed() {
     let overrides = vec![("days.grace".to_owned(), "3h".to_owned())];
     let channel = "stable".to_owned();
     let desired = Desired { generation: 9, model: Some(model_ref()), channel, overrides };
-    assert_message("desired.hex", &desired);
+    assert_message("v1/desired.hex", &desired);
 }
 
 #[test]
@@ -101,7 +142,7 @@ fn reported_is_as_agreed() {
         update: UpdateState::Trial,
         health,
     };
-    assert_message("reported.hex", &reported);
+    assert_message("v1/reported.hex", &reported);
 }
 
 #[test]
@@ -127,7 +168,7 @@ fn model_artifact_is_as_agreed() {
             inertia: 12.5,
         }],
     };
-    let frozen = golden("model.hex");
+    let frozen = golden("v1/model.hex");
     let (bytes, digest) = model::encode(&model).unwrap();
     assert_eq!(hex(&bytes), hex(&frozen));
     assert_eq!(model::decode(&frozen), Ok((model, digest)));

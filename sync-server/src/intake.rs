@@ -21,7 +21,7 @@ use crate::{
     chain, clock,
     rollout::Offers,
     session::Publisher,
-    storage::{Applied, Storage, StorageError},
+    storage::{Applied, Storage, StorageError, Tally},
     topics::{GatewayName, Incoming, Topics},
 };
 
@@ -40,6 +40,12 @@ pub struct Counters {
     pub unchanged: AtomicU64,
     /// Sensor-days with impossible content.
     pub refused_days: AtomicU64,
+    /// Silences that were new or ended.
+    pub changed_silences: AtomicU64,
+    /// Silences that were there already.
+    pub unchanged_silences: AtomicU64,
+    /// Silences with impossible content.
+    pub refused_silences: AtomicU64,
     /// Messages that are none of the contract's, or from a gateway without a proper name.
     pub foreign: AtomicU64,
     /// Messages that cannot be read.
@@ -54,6 +60,21 @@ impl Counters {
     /// Counts one up and returns the new count.
     fn count(counter: &AtomicU64) -> u64 {
         counter.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    fn applied(&self, days: &Tally, silences: &Tally) {
+        let counts = [
+            (&self.ups, 1),
+            (&self.changed, days.changed),
+            (&self.unchanged, days.unchanged),
+            (&self.refused_days, days.refused),
+            (&self.changed_silences, silences.changed),
+            (&self.unchanged_silences, silences.unchanged),
+            (&self.refused_silences, silences.refused),
+        ];
+        for (counter, count) in counts {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
     }
 }
 
@@ -78,8 +99,8 @@ impl Intake {
     pub async fn run(self, mut messages: mpsc::Receiver<Publish>) {
         while let Some(message) = messages.recv().await {
             match self.topics.parse(&message.topic) {
-                Some(Incoming::Up(gateway)) => match wire::decode::<Up>(&message.payload) {
-                    Ok(up) => self.up(&gateway, &up).await,
+                Some(Incoming::Up(gateway)) => match wire::decode_with_schema(&message.payload) {
+                    Ok((schema, up)) => self.up(&gateway, schema, &up).await,
                     Err(error) => self.unreadable(&gateway, &error),
                 },
                 Some(Incoming::Reported(gateway)) => {
@@ -103,31 +124,29 @@ impl Intake {
         }
     }
 
-    async fn up(&self, gateway: &GatewayName, up: &Up) {
+    async fn up(&self, gateway: &GatewayName, schema: u16, up: &Up) {
         match self.storage.apply_up(gateway.as_str(), up, clock::now()).await {
-            Ok(applied) => self.applied(gateway, up, &applied),
+            Ok(applied) => self.applied(gateway, schema, &applied),
             Err(error) => self.failed(gateway, &error),
         }
     }
 
-    fn applied(&self, gateway: &GatewayName, up: &Up, applied: &Applied) {
-        let counters = &self.counters;
-        Counters::count(&counters.ups);
-        counters.changed.fetch_add(applied.changed, Ordering::Relaxed);
-        counters.unchanged.fetch_add(applied.unchanged, Ordering::Relaxed);
-        counters.refused_days.fetch_add(applied.refused, Ordering::Relaxed);
-        if applied.refused > 0 {
-            warn!(%gateway, refused = applied.refused, "sensor-days with impossible content left out");
+    fn applied(&self, gateway: &GatewayName, schema: u16, applied: &Applied) {
+        let Applied { ack, days, silences, .. } = applied;
+        self.counters.applied(days, silences);
+        let refused = days.refused + silences.refused;
+        if refused > 0 {
+            warn!(%gateway, refused, "entries with impossible content left out");
         }
-        if applied.changed > 0 {
+        if days.changed > 0 {
             self.last_arrival.send_replace(Instant::now());
         }
         debug!(
-            %gateway, entries = up.entries.len(), changed = applied.changed,
-            up_to = applied.ack.up_to, "batch is durable"
+            %gateway, days = days.changed, silences = silences.changed, up_to = ack.up_to,
+            "batch is durable"
         );
         let topic = self.topics.ack(gateway);
-        let sent = wire::encode(&applied.ack).map(|bytes| self.publisher.try_publish(topic, bytes));
+        let sent = ack.encode_for(schema).map(|bytes| self.publisher.try_publish(topic, bytes));
         if !matches!(sent, Ok(Ok(()))) {
             debug!(%gateway, "acknowledgement not sent; the gateway will ask again");
         }

@@ -10,7 +10,7 @@
 //! | [`broker`] | the embedded broker |
 //! | [`session`] | the server's session with whichever broker |
 //! | [`intake`] | gateways' messages into the database, and the acknowledgement |
-//! | [`storage`] | sensor-days, gateways, registry |
+//! | [`storage`] | sensor-days, silences, gateways, registry |
 //! | [`train`] | sensor-days to a model, pure |
 //! | [`trainer`] | when to train |
 //! | [`rollout`] | the champion to the gateways |

@@ -8,8 +8,8 @@ use daywise_core::{
     features::{FeatureSet, Features},
     model,
     quantity::Quantity,
-    time::LocalDate,
-    wire::{self, Ack, Desired, Entry, Reported, SensorDay, Up},
+    time::{LocalDate, UtcMillis},
+    wire::{self, Ack, Desired, Entry, Item, Reported, SensorDay, SeqRange, Silence, Up},
 };
 use daywise_server::{
     EndedEarly, build,
@@ -128,6 +128,12 @@ impl Gateway {
             .await
     }
 
+    async fn answer(&mut self, number: u64) -> Ack {
+        let topic = format!("daywise/v1/gw/{}/ack", self.name);
+        let answers = |ack: &Ack| ack.answers == number;
+        self.until(&topic, |bytes| wire::decode::<Ack>(bytes).ok().filter(answers)).await
+    }
+
     async fn desired(&mut self, version: u32) -> Desired {
         let topic = format!("daywise/v1/gw/{}/desired", self.name);
         self.until(&topic, |bytes| {
@@ -143,7 +149,7 @@ fn entry(seq: u64) -> Entry {
     let features = [Some(level + f32::from(u16::try_from(seq).unwrap()) * 0.01), Some(1.0)];
     Entry {
         seq,
-        day: SensorDay {
+        item: Item::Day(SensorDay {
             sensor: format!("hive{}/temperature", seq % 4),
             quantity: Quantity::Temperature,
             date: LocalDate(19_000 + i32::try_from(seq).unwrap()),
@@ -153,12 +159,12 @@ fn entry(seq: u64) -> Entry {
             features: Some(Features::new(FeatureSet::Moments1, features).unwrap()),
             prediction: None,
             deviation: None,
-        },
+        }),
     }
 }
 
 fn up(seqs: std::ops::RangeInclusive<u64>) -> Up {
-    Up { stream: 7, floor: 1, entries: seqs.map(entry).collect() }
+    Up { stream: 7, floor: 1, number: *seqs.start(), entries: seqs.map(entry).collect() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +177,9 @@ async fn features_go_up_and_a_model_comes_back_and_is_continued() {
     let mut gateway = Gateway::connect("gw1", server.mqtt_port).await;
     gateway.send("up", &up(1..=30)).await;
     gateway.send("up", &up(32..=40)).await;
-    assert_eq!(gateway.ack(30).await, Ack { stream: 7, up_to: 30 }, "31 has not come");
+    let received = vec![SeqRange { first: 32, last: 40 }];
+    let expected = Ack { stream: 7, up_to: 30, answers: 32, received };
+    assert_eq!(gateway.answer(32).await, expected, "31 has not come");
     let (_, days) = server.request("GET", "/api/v1/sensor-days?gateway=gw1&limit=1").await;
     assert_eq!(days[0]["sensor"], "hive1/temperature");
     assert_eq!(days[0]["features"]["daily_std"], 1.0);
@@ -185,7 +193,9 @@ async fn features_go_up_and_a_model_comes_back_and_is_continued() {
     let (trained, digest) = gateway.until(&topic, |bytes| model::decode(bytes).ok()).await;
     assert_eq!((trained.version, digest), (1, offered.digest));
 
-    gateway.send("up", &up(31..=60)).await;
+    gateway.send("up", &up(31..=31)).await;
+    assert_eq!(gateway.answer(31).await.up_to, 40, "the hole is filled");
+    gateway.send("up", &up(41..=60)).await;
     gateway.ack(60).await;
     let (_, second) = server.request("POST", "/api/v1/train").await;
     assert_eq!((&second["version"], &second["parent"]), (&2.into(), &1.into()));
@@ -263,6 +273,62 @@ async fn poison_is_counted_and_what_follows_it_flows_on() {
     );
     assert_eq!(server.request("GET", "/health").await.0, 200);
     assert_eq!(server.request("GET", "/api/v1/sensor-days?gateway=a%2Fb").await.0, 400);
+    server.stop().await;
+}
+
+/// The bytes are those of the release that spoke schema 1, in both directions.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_of_schema_1_is_understood_and_answered_in_schema_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut gateway = Gateway::connect("old", server.mqtt_port).await;
+    let bytes = |hex: &str| -> Vec<u8> {
+        let digits: Vec<char> = hex.chars().filter(char::is_ascii_hexdigit).collect();
+        let byte = |pair: &[char]| u8::from_str_radix(&String::from_iter(pair), 16).unwrap();
+        digits.chunks(2).map(byte).collect()
+    };
+    let up = bytes(include_str!("../../core/tests/golden/v1/up.hex"));
+    let mut ack = bytes(include_str!("../../core/tests/golden/v1/ack.hex"));
+    *ack.last_mut().unwrap() = 39; // Of the batch from 41 on, whose gateway still holds 40.
+    gateway.client.publish("daywise/v1/gw/old/up", QoS::AtLeastOnce, false, up).await.unwrap();
+    let answer = |bytes: &[u8]| Some(bytes.to_vec());
+    assert_eq!(gateway.until("daywise/v1/gw/old/ack", answer).await, ack);
+    let (_, days) = server.request("GET", "/api/v1/sensor-days?gateway=old").await;
+    assert_eq!((&days[0]["revision"], days.as_array().unwrap().len()), (&2.into(), 1));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_sensor_shows_up_and_so_does_its_return() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut gateway = Gateway::connect("gw1", server.mqtt_port).await;
+    let silence = |until| Silence {
+        sensor: "hive1/temperature".into(),
+        quantity: Quantity::Temperature,
+        since: UtcMillis(1_710_000_000_000),
+        until,
+        expected_every_ms: 60_000,
+    };
+    let wrong = Silence { expected_every_ms: 0, ..silence(None) };
+    let ended = silence(Some(UtcMillis(1_710_003_600_000)));
+    for (number, items) in [(1, vec![silence(None), wrong]), (3, vec![ended])] {
+        let entries = (number..).zip(items.into_iter().map(Item::Silence));
+        let entries = entries.map(|(seq, item)| Entry { seq, item }).collect();
+        gateway.send("up", &Up { stream: 7, floor: 1, number, entries }).await;
+        gateway.answer(number).await;
+        let (_, silences) = server.request("GET", "/api/v1/silences?gateway=gw1").await;
+        let (first, all) = (&silences[0], silences.as_array().unwrap());
+        assert_eq!((&first["sensor"], all.len()), (&"hive1/temperature".into(), 1));
+        assert_eq!(first["since"], "2024-03-09T16:00:00Z");
+        assert_eq!(first["until"].is_null(), number == 1, "{silences}");
+        assert_eq!(first["expected_every_ms"], 60_000);
+    }
+    let (_, status) = server.request("GET", "/api/v1/status").await;
+    let intake = &status["intake"];
+    let counts = (&status["silences"], &intake["changed_silences"], &intake["refused_silences"]);
+    assert_eq!(counts, (&1.into(), &2.into(), &1.into()), "{status}");
+    assert_eq!(server.request("GET", "/api/v1/silences?gateway=a%2Fb").await.0, 400);
     server.stop().await;
 }
 

@@ -35,6 +35,8 @@ pub struct AgentSettings {
     pub commit_every: String,
     /// `[days] max_future`.
     pub max_future: String,
+    /// `[sync] catch_up_kb_per_s`.
+    pub catch_up_kb_per_s: u32,
 }
 
 impl AgentSettings {
@@ -49,12 +51,15 @@ impl AgentSettings {
             set: "profile/1".into(),
             commit_every: "500ms".into(),
             max_future: "5m".into(),
+            catch_up_kb_per_s: 64,
         }
     }
 
     fn to_toml(&self, state_dir: &str) -> String {
         let Self { gateway, timezone, sensor_broker, set, commit_every, max_future, .. } = self;
-        let sync = self.sync_broker.as_ref().map(|url| format!("[sync]\nurl = \"{url}\"\n"));
+        let rate = self.catch_up_kb_per_s;
+        let sync = self.sync_broker.as_ref();
+        let sync = sync.map(|url| format!("[sync]\nurl = \"{url}\"\ncatch_up_kb_per_s = {rate}\n"));
         let sync = sync.unwrap_or_default();
         format!(
             "gateway = \"{gateway}\"\nboard = \"test-bench\"\nstate_dir = \"{state_dir}\"\n\

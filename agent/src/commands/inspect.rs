@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use daywise_core::{features::Features, wire::Entry};
+use daywise_core::{
+    features::Features,
+    wire::{Entry, Item},
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -131,11 +134,18 @@ fn list_outbox(store: &Store, out: &mut impl Write) -> Result<(), InspectError> 
         let entries = store.outbox_batch(next, OUTBOX_BYTES).map_err(InspectError::Read)?;
         let Some(last) = entries.last() else { return Ok(()) };
         next = last.seq + 1;
-        for Entry { seq, day } in &entries {
-            let date = day.date.to_string();
-            let revision = day.revision;
-            let line =
-                json!({ "seq": seq, "sensor": day.sensor, "day": date, "revision": revision });
+        for Entry { seq, item } in &entries {
+            let line = match item {
+                Item::Day(day) => {
+                    let (date, revision) = (day.date.to_string(), day.revision);
+                    json!({ "seq": seq, "sensor": day.sensor, "day": date, "revision": revision })
+                }
+                Item::Silence(silence) => {
+                    let until = silence.until.map(|until| until.to_string());
+                    let since = silence.since.to_string();
+                    json!({ "seq": seq, "sensor": silence.sensor, "silent_since": since, "until": until })
+                }
+            };
             print(out, &line)?;
         }
     }

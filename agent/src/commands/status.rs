@@ -70,6 +70,7 @@ fn stored(config: &AgentConfig) -> Result<Value, StatusError> {
         "sensors": count(store.sensors().map(|sensors| sensors.len()))?,
         "open_days": store.open_days().len(),
         "outbox": stats.outbox_entries,
+        "outbox_evicted": stats.outbox_evicted,
         "damaged_records": stats.damaged,
         "model": slots.active_ref().map(|model| json!({ "version": model.version, "digest": model.digest.to_string() })),
         "spare_model": slots.spare_ref().map(|model| json!({ "version": model.version, "digest": model.digest.to_string() })),

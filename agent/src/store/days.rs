@@ -6,7 +6,11 @@
 
 use std::ops::{ControlFlow, Range};
 
-use daywise_core::{reading::SensorIx, time::LocalDate, wire::SensorDay};
+use daywise_core::{
+    reading::SensorIx,
+    time::LocalDate,
+    wire::{Item, SensorDay},
+};
 
 use super::{
     CLEAN_UP_BATCH, State, Store, StoreError,
@@ -96,7 +100,7 @@ impl Store {
                 changes.put(key, record);
             }
             if let Some(upload) = &commit.upload {
-                self.put_in_outbox(&mut changes, &mut outbox, upload)?;
+                self.put_in_outbox(&mut changes, &mut outbox, &Item::Day(upload.clone()))?;
             }
             if state.dirty.contains(&(commit.date, commit.sensor)) {
                 changes.remove(keys::dirty(commit.date, commit.sensor));

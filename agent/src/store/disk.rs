@@ -128,9 +128,25 @@ impl Disk {
     pub(super) fn scan(
         &self,
         range: Range<Vec<u8>>,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.visit(self.tree.range(range), visit)
+    }
+
+    /// Shows the records in `range`, the last key first, until `visit` breaks.
+    pub(super) fn scan_back(
+        &self,
+        range: Range<Vec<u8>>,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.visit(self.tree.range(range).rev(), visit)
+    }
+
+    fn visit(
+        &self,
+        mut records: impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let mut records = self.tree.range(range);
         loop {
             let next = self.guarded("read", || records.next().transpose())?;
             let Some((key, value)) = next else { return Ok(()) };

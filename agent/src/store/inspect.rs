@@ -47,7 +47,7 @@ impl Store {
             dirty: state.dirty.len() as u64,
             journal_records: state.journal_records,
             journal_bytes: state.journal_bytes,
-            outbox_entries: state.outbox.entries(),
+            outbox_entries: state.outbox.entries,
             outbox_bytes: state.outbox.bytes,
             outbox_evicted: state.outbox.evicted,
             damaged,

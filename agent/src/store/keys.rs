@@ -3,7 +3,7 @@
 //! | key | tag | then | value |
 //! |---|---|---|---|
 //! | `meta/schema` | `m` | `s` | the store's schema, `u16` |
-//! | `meta/outbox` | `m` | `o` | stream, next and lowest number, bytes held, entries evicted |
+//! | `meta/outbox` | `m` | `o` | stream, next and lowest number, bytes and entries held, entries evicted |
 //! | `sensor/{ix}` | `s` | ix | id and quantity |
 //! | `localday/{date}` | `l` | date | the day's bounds; open or closed |
 //! | `journal/{seq}` | `j` | seq | readings of one commit, all sensors, not yet folded |
@@ -11,7 +11,7 @@
 //! | `dirty/{date}/{sensor}` | `d` | date, ix | nothing: its features are to be computed |
 //! | `day/{date}/{sensor}` | `r` | date, ix | features, prediction, revision |
 //! | `state/{sensor}` | `t` | ix | the sensor's baseline, opaque here |
-//! | `outbox/{seq}` | `o` | seq | a sensor-day that waits for the server |
+//! | `outbox/{seq}` | `o` | seq | a sensor-day or a silence that waits for the server |
 //!
 //! `ix` and `n` are `u32`, `seq` is `u64`, all big endian; `date` is days since 1970 as `u32` with
 //! the sign bit flipped. So a scan goes by date, then sensor, then age.
@@ -106,6 +106,12 @@ pub(super) fn all_dirty() -> Range<Vec<u8>> {
 
 pub(super) fn all_days() -> Range<Vec<u8>> {
     under(vec![DAY])
+}
+
+/// The entries from `first` up to and including `last`.
+pub(super) fn outbox_between(first: u64, last: u64) -> Range<Vec<u8>> {
+    let end = last.checked_add(1).map_or_else(|| under(vec![OUTBOX]).end, outbox);
+    outbox(first).min(end.clone())..end
 }
 
 pub(super) fn outbox_from(seq: u64) -> Range<Vec<u8>> {
@@ -209,5 +215,9 @@ mod tests {
         assert!(blocks_before(date).contains(&block(LocalDate(2), ix, 7)));
         assert!(outbox_from(5).contains(&outbox(u64::MAX)));
         assert!(!outbox_from(5).contains(&outbox(4)));
+        assert!(outbox_between(5, 5).contains(&outbox(5)));
+        assert!(!outbox_between(5, 6).contains(&outbox(7)));
+        assert!(outbox_between(5, u64::MAX).contains(&outbox(u64::MAX)));
+        assert!(outbox_between(5, 4).is_empty() && outbox_between(u64::MAX, 4).is_empty());
     }
 }

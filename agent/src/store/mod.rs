@@ -56,7 +56,10 @@ pub use readings::Folded;
 pub use records::{Damage, DayRecord, SensorRecord};
 
 use disk::{Changes, Disk};
-use records::{LocalDayValue, OutboxValue, SensorValue, seal, seal_value, unseal_value};
+use records::{
+    LocalDayValue, OutboxValue, SensorValue, seal, seal_outbox, seal_value, unseal_figures,
+    unseal_value,
+};
 
 /// The schema of the store as a whole.
 const STORE_SCHEMA: u16 = 1;
@@ -220,26 +223,27 @@ impl Store {
     fn load_outbox(&self, state: &mut State) -> Result<(), StoreError> {
         let key = keys::META_OUTBOX;
         let known = match self.disk.get(key)? {
-            Some(record) => self.sound(key, unseal_value::<OutboxValue>(key, &record)),
+            Some(record) => self.sound(key, unseal_figures(key, &record)),
             None => None,
         };
         state.outbox = match known {
             Some(known) => known,
             None => {
                 let mut outbox =
-                    OutboxValue { stream: new_stream(), next: 1, floor: 1, bytes: 0, evicted: 0 };
+                    OutboxValue { stream: new_stream(), next: 1, floor: 1, ..Default::default() };
                 let mut first = None;
                 self.disk.scan(keys::outbox_from(0), |key, record| {
                     if let Some(seq) = keys::seq_of(key) {
                         first.get_or_insert(seq);
                         outbox.next = seq.saturating_add(1);
                         outbox.bytes += record.len() as u64;
+                        outbox.entries += 1;
                     }
                     ControlFlow::Continue(())
                 })?;
                 outbox.floor = first.unwrap_or(outbox.next);
                 let mut changes = Changes::default();
-                changes.put(key.to_vec(), seal_value("the outbox's figures", key, &outbox)?);
+                changes.put(key.to_vec(), seal_outbox("the outbox's figures", key, &outbox)?);
                 self.disk.write(changes)?;
                 outbox
             }

@@ -10,7 +10,12 @@
 //! record that does not check out is left where it is and treated as absent.
 
 use daywise_core::{
-    features::Features, predict::Prediction, quantity::Quantity, reading::SensorIx, time::LocalDay,
+    features::Features,
+    predict::Prediction,
+    quantity::Quantity,
+    reading::SensorIx,
+    time::LocalDay,
+    wire::{Item, SensorDay},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -19,6 +24,10 @@ use super::error::StoreError;
 /// The first schema of every kind of record, and still that of most. A kind whose content changed
 /// has its own higher number, which it writes, and reads what the lower ones wrote.
 pub(super) const RECORD_SCHEMA: u8 = 1;
+
+/// Of `meta/outbox` and `outbox/{seq}`. In schema 1 an entry was a bare sensor-day, and no entry
+/// left before those below it.
+const OUTBOX_SCHEMA: u8 = 2;
 
 /// No record is larger. A leaf of the tree holds up to 17 of them, and a leaf above a quarter of
 /// a segment would become a file of its own, which sled does not fsync.
@@ -79,11 +88,24 @@ pub(super) struct OutboxValue {
     pub(super) bytes: u64,
     /// Entries given up for lack of space, ever.
     pub(super) evicted: u64,
+    /// Entries held; fewer than between `floor` and `next` once some above the floor are
+    /// acknowledged.
+    pub(super) entries: u64,
 }
 
-impl OutboxValue {
-    pub(super) fn entries(&self) -> u64 {
-        self.next.saturating_sub(self.floor)
+/// `meta/outbox` of schema 1.
+#[derive(Deserialize)]
+struct OutboxValueV1 {
+    stream: u64,
+    next: u64,
+    floor: u64,
+    bytes: u64,
+    evicted: u64,
+}
+
+impl From<OutboxValueV1> for OutboxValue {
+    fn from(OutboxValueV1 { stream, next, floor, bytes, evicted }: OutboxValueV1) -> Self {
+        Self { stream, next, floor, bytes, evicted, entries: next.saturating_sub(floor) }
     }
 }
 
@@ -141,11 +163,23 @@ pub(super) fn seal_value<T: Serialize>(
     key: &[u8],
     value: &T,
 ) -> Result<Vec<u8>, StoreError> {
-    let payload = postcard::to_allocvec(value).map_err(|source| StoreError::Io {
+    seal(what, key, &encode(value)?)
+}
+
+/// The record of `meta/outbox`, or of an entry, under `key`.
+pub(super) fn seal_outbox<T: Serialize>(
+    what: &'static str,
+    key: &[u8],
+    value: &T,
+) -> Result<Vec<u8>, StoreError> {
+    seal_as(OUTBOX_SCHEMA, what, key, &encode(value)?)
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    postcard::to_allocvec(value).map_err(|source| StoreError::Io {
         operation: "encode a record for",
         source: source.into(),
-    })?;
-    seal(what, key, &payload)
+    })
 }
 
 /// The payload of the record under `key`, of a kind that has had no second schema.
@@ -173,7 +207,28 @@ pub(super) fn unseal_up_to<'a>(
 
 /// The value of the record under `key`.
 pub(super) fn unseal_value<T: DeserializeOwned>(key: &[u8], record: &[u8]) -> Result<T, Damage> {
-    match postcard::take_from_bytes(unseal(key, record)?) {
+    content(unseal(key, record)?)
+}
+
+/// The figures in `meta/outbox`.
+pub(super) fn unseal_figures(key: &[u8], record: &[u8]) -> Result<OutboxValue, Damage> {
+    match unseal_up_to(OUTBOX_SCHEMA, key, record)? {
+        (1, payload) => content::<OutboxValueV1>(payload).map(OutboxValue::from),
+        (_, payload) => content(payload),
+    }
+}
+
+/// What the outbox entry under `key` carries.
+pub(super) fn unseal_item(key: &[u8], record: &[u8]) -> Result<Item, Damage> {
+    match unseal_up_to(OUTBOX_SCHEMA, key, record)? {
+        (1, payload) => content::<SensorDay>(payload).map(Item::Day),
+        (_, payload) => content(payload),
+    }
+}
+
+/// All of a payload as one value.
+fn content<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Damage> {
+    match postcard::take_from_bytes(payload) {
         Ok((value, [])) => Ok(value),
         _ => Err(Damage::Content),
     }

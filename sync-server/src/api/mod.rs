@@ -20,12 +20,12 @@ use crate::{
     chain,
     intake::Counters,
     session::Publisher,
-    storage::{Storage, StorageError, StoredDay},
+    storage::{Storage, StorageError, StoredDay, StoredSilence},
     topics::GatewayName,
     trainer::{TrainingError, Trainings},
 };
 
-/// Sensor-days in an answer unless asked otherwise, and the most.
+/// Sensor-days or silences in an answer unless asked otherwise, and the most.
 const DEFAULT_LIMIT: u32 = 10_000;
 const MAX_LIMIT: u32 = 100_000;
 
@@ -51,6 +51,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/models/{version}", get(model))
         .route("/api/v1/gateways", get(gateways))
         .route("/api/v1/sensor-days", get(sensor_days))
+        .route("/api/v1/silences", get(silences))
         .route("/api/v1/train", post(train))
         .with_state(api)
 }
@@ -103,6 +104,7 @@ async fn status(State(api): State<Api>) -> Result<Json<Value>, Failure> {
         "version": env!("CARGO_PKG_VERSION"),
         "gateways": api.storage.count_gateways().await?,
         "sensor_days": api.storage.count_sensor_days().await?,
+        "silences": api.storage.count_silences().await?,
         "models": api.storage.count_models().await?,
         "champion": api.storage.champion_version().await?,
         "broker_connected": api.publisher.is_connected(),
@@ -111,6 +113,9 @@ async fn status(State(api): State<Api>) -> Result<Json<Value>, Failure> {
             "changed": count(&counters.changed),
             "unchanged": count(&counters.unchanged),
             "refused_days": count(&counters.refused_days),
+            "changed_silences": count(&counters.changed_silences),
+            "unchanged_silences": count(&counters.unchanged_silences),
+            "refused_silences": count(&counters.refused_silences),
             "foreign": count(&counters.foreign),
             "malformed": count(&counters.malformed),
             "too_new": count(&counters.too_new),
@@ -149,16 +154,32 @@ struct Page {
     offset: Option<u32>,
 }
 
+impl Page {
+    /// Gateway, limit and offset, checked.
+    fn parts(&self) -> Result<(Option<&str>, u32, u32), Failure> {
+        let gateway = self.gateway.as_deref();
+        if let Some(Err(error)) = gateway.map(str::parse::<GatewayName>) {
+            return Err(Failure { status: StatusCode::BAD_REQUEST, reason: error.to_string() });
+        }
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+        Ok((gateway, limit, self.offset.unwrap_or(0)))
+    }
+}
+
 async fn sensor_days(
     State(api): State<Api>,
     Query(page): Query<Page>,
 ) -> Result<Json<Vec<StoredDay>>, Failure> {
-    if let Some(Err(error)) = page.gateway.as_deref().map(str::parse::<GatewayName>) {
-        return Err(Failure { status: StatusCode::BAD_REQUEST, reason: error.to_string() });
-    }
-    let limit = page.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    let offset = page.offset.unwrap_or(0);
-    Ok(Json(api.storage.sensor_days(page.gateway.as_deref(), limit, offset).await?))
+    let (gateway, limit, offset) = page.parts()?;
+    Ok(Json(api.storage.sensor_days(gateway, limit, offset).await?))
+}
+
+async fn silences(
+    State(api): State<Api>,
+    Query(page): Query<Page>,
+) -> Result<Json<Vec<StoredSilence>>, Failure> {
+    let (gateway, limit, offset) = page.parts()?;
+    Ok(Json(api.storage.silences(gateway, limit, offset).await?))
 }
 
 async fn train(State(api): State<Api>) -> Result<Response, Failure> {

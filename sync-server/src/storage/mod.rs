@@ -1,4 +1,4 @@
-//! The server's database: sensor-days, gateways, streams and the model registry.
+//! The server's database: sensor-days, silences, gateways, streams and the model registry.
 //!
 //! SQLite in write-ahead mode with full synchronisation: when a transaction is committed it
 //! survives a power cut, which is what an acknowledgement to a gateway promises. Several
@@ -6,9 +6,12 @@
 //! SQL keeps to what PostgreSQL speaks too; only this file knows which database it is.
 
 mod gateways;
+mod intake;
+mod received;
 mod record;
 mod registry;
 mod sensor_days;
+mod silences;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -21,15 +24,22 @@ use sqlx::{
 };
 
 pub use gateways::{Gateway, GatewayDesired};
+pub use intake::{Applied, Tally};
+pub use received::Received;
 pub use record::RecordError;
 pub use registry::{Champion, NewModel, RegistryError, StoredModel};
-pub use sensor_days::{Applied, StoredDay};
-pub use streams::contiguous;
+pub use sensor_days::StoredDay;
+pub use silences::StoredSilence;
 
 /// Each is one step of the schema, applied once, in order; never edited after release.
-const MIGRATIONS: [(i64, &str); 1] = [(1, include_str!("migrations/0001_start.sql"))];
+const MIGRATIONS: [(i64, &str); 2] = [
+    (1, include_str!("migrations/0001_start.sql")),
+    (2, include_str!("migrations/0002_newest_first.sql")),
+];
 /// Readers beside the one writer that the database allows.
 const MAX_CONNECTIONS: u32 = 4;
+/// A sensor id is a part of a topic; longer ones are a fault.
+const MAX_SENSOR_BYTES: usize = 512;
 /// How long a write waits for another process's write to end.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 

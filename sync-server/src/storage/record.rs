@@ -2,8 +2,8 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Of features and predictions alike. Goes up when either changes its layout; older ones are
-/// then read forward here.
+/// Of features, predictions and ranges alike. Goes up when one of them changes its layout; older
+/// ones are then read forward here.
 const SCHEMA: u16 = 1;
 
 /// Why stored bytes cannot be used.

@@ -1,35 +1,13 @@
 //! Sensor-days: one row per gateway, sensor and date, the highest revision.
 
 use daywise_core::{
-    features::Features,
-    predict::Prediction,
-    quantity::Quantity,
-    time::{LocalDate, UtcMillis},
-    wire::{Ack, SensorDay, Up},
+    features::Features, predict::Prediction, quantity::Quantity, time::LocalDate, wire::SensorDay,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 
-use super::{Doing as _, Storage, StorageError, gateways, record, streams};
-
-/// A sensor id is a part of a topic; longer ones are a fault.
-const MAX_SENSOR_BYTES: usize = 512;
-
-/// What an up message came to, all of it committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// The acknowledgement that is now true.
-    pub ack: Ack,
-    /// Whether the gateway was unknown before.
-    pub is_new_gateway: bool,
-    /// Days that were new or had a higher revision.
-    pub changed: u64,
-    /// Days that were there already.
-    pub unchanged: u64,
-    /// Days that cannot be kept: without a sensor or with impossible numbers.
-    pub refused: u64,
-}
+use super::{Doing as _, MAX_SENSOR_BYTES, Storage, StorageError, record};
 
 /// A sensor-day as the database has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,38 +19,6 @@ pub struct StoredDay {
 }
 
 impl Storage {
-    /// Takes in one batch of a gateway's outbox: all in one transaction, or nothing.
-    ///
-    /// # Errors
-    /// The database cannot be written; then nothing of the batch was kept.
-    pub async fn apply_up(
-        &self,
-        gateway: &str,
-        up: &Up,
-        now: UtcMillis,
-    ) -> Result<Applied, StorageError> {
-        let mut tx = self.begin().await?;
-        let is_new_gateway = gateways::saw(&mut tx, gateway, now).await?;
-        let mut arrival = newest_arrival(&mut tx).await?;
-        let (mut changed, mut unchanged, mut refused) = (0, 0, 0);
-        for entry in &up.entries {
-            if !is_possible(&entry.day) {
-                // It keeps its place in the sequence: refusing the whole batch would stop the
-                // gateway's outbox for good.
-                refused += 1;
-            } else if upsert(&mut tx, gateway, &entry.day, arrival + 1).await? {
-                arrival += 1;
-                changed += 1;
-            } else {
-                unchanged += 1;
-            }
-        }
-        let up_to = streams::advance(&mut tx, gateway, up, now).await?;
-        tx.commit().await.doing("commit sensor-days")?;
-        let ack = Ack { stream: up.stream, up_to };
-        Ok(Applied { ack, is_new_gateway, changed, unchanged, refused })
-    }
-
     /// How many sensor-days there are.
     ///
     /// # Errors
@@ -179,14 +125,14 @@ impl Storage {
     }
 }
 
-fn is_possible(day: &SensorDay) -> bool {
+pub(super) fn is_possible(day: &SensorDay) -> bool {
     !day.sensor.is_empty()
         && day.sensor.len() <= MAX_SENSOR_BYTES
         && day.coverage.is_finite()
         && day.deviation.is_none_or(f32::is_finite)
 }
 
-async fn newest_arrival(tx: &mut Transaction<'_, Sqlite>) -> Result<i64, StorageError> {
+pub(super) async fn newest_arrival(tx: &mut Transaction<'_, Sqlite>) -> Result<i64, StorageError> {
     let doing = "read the newest arrival";
     let row = sqlx::query("SELECT COALESCE(MAX(arrival), 0) FROM sensor_days")
         .fetch_one(&mut **tx)
@@ -196,7 +142,7 @@ async fn newest_arrival(tx: &mut Transaction<'_, Sqlite>) -> Result<i64, Storage
 }
 
 /// Inserts the day or replaces one of a lower revision; whether it did either.
-async fn upsert(
+pub(super) async fn upsert(
     tx: &mut Transaction<'_, Sqlite>,
     gateway: &str,
     day: &SensorDay,

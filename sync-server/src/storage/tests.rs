@@ -5,11 +5,13 @@ use daywise_core::{
     model::Digest,
     quantity::Quantity,
     time::{LocalDate, UtcMillis},
-    wire::{Entry, Reported, SensorDay, Up},
+    wire::{Entry, Item, Reported, SensorDay, SeqRange, Silence, Up},
 };
 use proptest::prelude::*;
 
 use super::*;
+
+mod silences;
 
 const NOW: UtcMillis = UtcMillis(1_700_000_000_000);
 
@@ -29,9 +31,13 @@ fn day(sensor: &str, date: i32, revision: u32) -> SensorDay {
     }
 }
 
-fn up(entries: impl IntoIterator<Item = (u64, SensorDay)>) -> Up {
-    let entries = entries.into_iter().map(|(seq, day)| Entry { seq, day }).collect();
-    Up { stream: u64::MAX, floor: 1, entries }
+fn up(days: impl IntoIterator<Item = (u64, SensorDay)>) -> Up {
+    up_of(days.into_iter().map(|(seq, day)| (seq, Item::Day(day))))
+}
+
+fn up_of(items: impl IntoIterator<Item = (u64, Item)>) -> Up {
+    let entries = items.into_iter().map(|(seq, item)| Entry { seq, item }).collect();
+    Up { stream: u64::MAX, floor: 1, number: 9, entries }
 }
 
 async fn open() -> (Storage, tempfile::TempDir) {
@@ -41,19 +47,23 @@ async fn open() -> (Storage, tempfile::TempDir) {
 }
 
 #[tokio::test]
-async fn a_batch_is_acknowledged_up_to_the_first_hole_and_survives_reopening() {
+async fn what_arrived_beyond_a_hole_survives_reopening_and_need_not_come_again() {
     let (storage, dir) = open().await;
     let batch = up([(1, day("a", 1, 1)), (2, day("b", 1, 1)), (4, day("c", 1, 1))]);
     let applied = storage.apply_up("gw", &batch, NOW).await.unwrap();
     assert!(applied.is_new_gateway);
-    assert_eq!((applied.changed, applied.ack.up_to, applied.ack.stream), (3, 2, u64::MAX));
+    let ack = &applied.ack;
+    assert_eq!((applied.days.changed, ack.up_to, ack.stream), (3, 2, u64::MAX));
+    assert_eq!((ack.answers, ack.received.as_slice()), (9, &[SeqRange { first: 4, last: 4 }][..]));
 
     storage.close().await;
     let storage = Storage::open(dir.path().join("x.sqlite"), Missing::Refuse).await.unwrap();
+    let asked = storage.apply_up("gw", &up([]), NOW).await.unwrap();
+    assert_eq!(asked.ack, applied.ack, "an empty batch asks and changes nothing");
     let applied = storage.apply_up("gw", &up([(3, day("d", 1, 1))]), NOW).await.unwrap();
-    assert_eq!(applied.ack.up_to, 3, "4 lies behind what was a hole and comes again");
+    assert_eq!((applied.ack.up_to, applied.ack.received.len()), (4, 0), "the hole is filled");
     let applied = storage.apply_up("gw", &up([(4, day("c", 1, 1))]), NOW).await.unwrap();
-    assert_eq!((applied.unchanged, applied.ack.up_to), (1, 4));
+    assert_eq!((applied.days.unchanged, applied.ack.up_to), (1, 4));
     assert!(!applied.is_new_gateway);
     let days = storage.sensor_days(Some("gw"), 10, 0).await.unwrap();
     assert_eq!(days.len(), 4);
@@ -65,7 +75,7 @@ async fn gateways_and_streams_are_apart() {
     let (storage, _dir) = open().await;
     storage.apply_up("a", &up([(1, day("s", 1, 5))]), NOW).await.unwrap();
     let other = storage.apply_up("b", &up([(2, day("s", 1, 1))]), NOW).await.unwrap();
-    assert_eq!((other.changed, other.ack.up_to), (1, 0));
+    assert_eq!((other.days.changed, other.ack.up_to), (1, 0));
     let mut fresh = up([(1, day("s", 2, 1))]);
     fresh.stream = 7;
     let fresh = storage.apply_up("a", &fresh, NOW).await.unwrap();
@@ -78,10 +88,10 @@ async fn an_impossible_day_is_left_out_without_stopping_its_stream() {
     let mut wrong = day("", 1, 1);
     let batch = up([(1, wrong.clone()), (2, day("b", 1, 1))]);
     let applied = storage.apply_up("gw", &batch, NOW).await.unwrap();
-    assert_eq!((applied.refused, applied.changed, applied.ack.up_to), (1, 1, 2));
+    assert_eq!((applied.days.refused, applied.days.changed, applied.ack.up_to), (1, 1, 2));
     wrong = SensorDay { coverage: f32::NAN, ..day("x", 1, 1) };
     let applied = storage.apply_up("gw", &up([(3, wrong)]), NOW).await.unwrap();
-    assert_eq!((applied.refused, applied.ack.up_to), (1, 3));
+    assert_eq!((applied.days.refused, applied.ack.up_to), (1, 3));
 }
 
 #[tokio::test]
@@ -172,9 +182,29 @@ async fn a_database_of_a_newer_server_is_left_alone() {
         .unwrap();
     storage.close().await;
     let again = Storage::open(dir.path().join("x.sqlite"), Missing::Create).await;
-    assert!(matches!(again, Err(StorageError::TooNew { found: 99, newest: 1 })));
+    assert!(matches!(again, Err(StorageError::TooNew { found: 99, newest: 2 })));
     let absent = Storage::open(dir.path().join("absent.sqlite"), Missing::Refuse).await;
     assert!(matches!(absent, Err(StorageError::Open { .. })));
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_schema_is_brought_forward() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.sqlite");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+    let before = "CREATE TABLE schema_version (version BIGINT PRIMARY KEY); \
+                  INSERT INTO schema_version VALUES (1); \
+                  INSERT INTO streams (gateway, stream, contiguous, used_ms) \
+                  VALUES ('gw', -1, 5, 0);";
+    sqlx::raw_sql(include_str!("migrations/0001_start.sql")).execute(&pool).await.unwrap();
+    sqlx::raw_sql(before).execute(&pool).await.unwrap();
+    pool.close().await;
+
+    let storage = Storage::open(path, Missing::Refuse).await.unwrap();
+    let applied = storage.apply_up("gw", &up([(7, day("a", 1, 1))]), NOW).await.unwrap();
+    assert_eq!(applied.ack.up_to, 5);
+    assert_eq!(applied.ack.received, [SeqRange { first: 7, last: 7 }]);
 }
 
 /// Sensor, date, revision.
@@ -185,6 +215,15 @@ fn batches() -> impl Strategy<Value = (Vec<Key>, Vec<Key>)> {
     prop::collection::vec((0_u8..2, 0_u8..2, 1_u32..4), 1..12).prop_flat_map(|sent| {
         let twice = [sent.clone(), sent.clone()].concat();
         (Just(sent), Just(twice).prop_shuffle())
+    })
+}
+
+/// Days under their sequence numbers, and an order, with repeats, to send them in: few, so that
+/// holes, clashes and repeats are common.
+fn deliveries() -> impl Strategy<Value = (Vec<Key>, Vec<usize>)> {
+    prop::collection::vec((0_u8..2, 0_u8..2, 1_u32..4), 1..10).prop_flat_map(|days| {
+        let seqs: Vec<usize> = (0..days.len()).chain(0..days.len()).collect();
+        (Just(days), Just(seqs).prop_shuffle())
     })
 }
 
@@ -214,5 +253,53 @@ proptest! {
             prop_assert_eq!(Some(stored.day.revision), highest);
         }
         prop_assert_eq!(table(again), expected);
+    }
+
+    /// In whatever order and however often batches arrive, the same is acknowledged and kept as
+    /// if all had come once and in order; and never more than has arrived.
+    #[test]
+    fn any_order_of_batches_comes_to_the_same(
+        (days, order) in deliveries(), size in 1_usize..4, cut in 0_usize..20
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let entry = |index: usize| {
+            let (sensor, date, revision) = days[index];
+            (index as u64 + 1, day(&sensor.to_string(), i32::from(date), revision))
+        };
+        runtime.block_on(async {
+            let (in_order, _dir) = open().await;
+            let all = up((0..days.len()).map(entry));
+            let expected = in_order.apply_up("gw", &all, NOW).await.unwrap().ack;
+            let (storage, _dir) = open().await;
+            let mut arrived = std::collections::BTreeSet::new();
+            let mut ack = None;
+            for (sent, batch) in order.chunks(size).enumerate() {
+                if sent == cut {
+                    continue; // Lost; comes again at the end.
+                }
+                arrived.extend(batch.iter().map(|index| *index as u64 + 1));
+                let batch = up(batch.iter().copied().map(entry));
+                let now = storage.apply_up("gw", &batch, NOW).await.unwrap().ack;
+                prop_assert!((1..=now.up_to).all(|seq| arrived.contains(&seq)));
+                let beyond = now.received.iter().flat_map(|range| range.first..=range.last);
+                prop_assert_eq!(
+                    (1..=now.up_to).chain(beyond).collect::<Vec<_>>(),
+                    arrived.iter().copied().collect::<Vec<_>>()
+                );
+                ack = Some(now);
+            }
+            if let Some(batch) = order.chunks(size).nth(cut) {
+                let batch = up(batch.iter().copied().map(entry));
+                ack = Some(storage.apply_up("gw", &batch, NOW).await.unwrap().ack);
+            }
+            prop_assert_eq!(ack, Some(expected));
+            let table = async |storage: &Storage| storage.sensor_days(None, 100, 0).await.unwrap();
+            let (found, expected) = (table(&storage).await, table(&in_order).await);
+            let keys = |days: &[StoredDay]| -> Vec<_> {
+                days.iter().map(|d| (d.day.sensor.clone(), d.day.date, d.day.revision)).collect()
+            };
+            prop_assert_eq!(keys(&found), keys(&expected));
+            Ok(())
+        })?;
     }
 }

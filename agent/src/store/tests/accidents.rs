@@ -1,5 +1,7 @@
 //! Damage, newer builds, and stores that cannot be opened.
 
+use daywise_core::wire::{Entry, SeqRange};
+
 use super::*;
 
 /// What to do to a store's files, and what that is called.
@@ -73,16 +75,19 @@ fn a_record_under_anothers_key_is_noticed() {
 fn a_damaged_outbox_entry_does_not_hold_up_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir.path().join("store"), &StoreOptions::default());
-    let commits: Vec<DayCommit> = (0..4).map(|ix| commit(0, ix, 1)).collect();
+    let commits: Vec<DayCommit> = (0..6).map(|ix| commit(0, ix, 1)).collect();
     store.commit_days(&commits).unwrap();
-    overwrite(&store, &keys::outbox(2), flip_last);
-    let seqs = || -> Vec<u64> {
-        store.outbox_batch(0, 10_000).unwrap().iter().map(|entry| entry.seq).collect()
-    };
-    assert_eq!(seqs(), [1], "a batch has no holes");
-    store.outbox_ack(1).unwrap();
-    assert_eq!(seqs(), [3, 4], "given up once nothing before it waits");
-    assert_eq!((store.outbox_floor(), store.stats().outbox_evicted), (3, 1));
+    for seq in [1, 2, 4] {
+        overwrite(&store, &keys::outbox(seq), flip_last);
+    }
+    let seqs = |entries: Vec<Entry>| entries.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+    let newest = store.outbox_newest(SeqRange { first: 1, last: 4 }, 0).unwrap();
+    assert_eq!(seqs(newest), [3], "the damaged one above it is given up");
+    assert_eq!((store.outbox_floor(), store.outbox_len(), store.outbox_evicted()), (1, 5, 1));
+    assert_eq!(seqs(store.outbox_batch(0, 10_000).unwrap()), [3, 5, 6]);
+    assert_eq!((store.outbox_floor(), store.outbox_len(), store.outbox_evicted()), (3, 3, 3));
+    store.outbox_ack(6, &[]).unwrap();
+    assert_eq!((store.outbox_floor(), store.stats().outbox_bytes), (7, 0));
 }
 
 #[test]
@@ -91,13 +96,13 @@ fn a_lost_outbox_record_starts_a_new_stream() {
     let path = dir.path().join("store");
     let store = open(&path, &StoreOptions::default());
     store.commit_days(&[commit(0, 0, 1), commit(0, 1, 1)]).unwrap();
-    store.outbox_ack(1).unwrap();
+    store.outbox_ack(1, &[]).unwrap();
     let stream = store.stream();
     overwrite(&store, keys::META_OUTBOX, flip_last);
     drop(store);
     let store = open(&path, &StoreOptions::default());
     assert_ne!(store.stream(), stream);
-    assert_eq!((store.outbox_floor(), store.outbox_next()), (2, 3));
+    assert_eq!((store.outbox_floor(), store.outbox_next(), store.outbox_len()), (2, 3, 1));
     assert_eq!(store.stats().damaged, 1);
 }
 

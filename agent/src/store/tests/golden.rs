@@ -1,7 +1,12 @@
-//! The bytes of each kind of record, frozen: what schema 1 wrote, every later build reads.
+//! The bytes of each kind of record, frozen: what an earlier schema wrote, every later build reads.
 
 use super::*;
-use crate::store::records::{LocalDayValue, OutboxValue, SensorValue, unseal, unseal_value};
+use daywise_core::wire::{Item, Silence};
+
+use crate::store::records::{
+    LocalDayValue, OutboxValue, SensorValue, seal_outbox, unseal, unseal_figures, unseal_item,
+    unseal_value,
+};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -20,27 +25,68 @@ where
 #[test]
 fn records_are_the_agreed_bytes() {
     let date = LocalDate(19_783);
-    let outbox = OutboxValue { stream: 42, next: 9, floor: 3, bytes: 1000, evicted: 1 };
     let kitchen = SensorValue { id: "kitchen/temperature".into(), quantity: Quantity::Temperature };
     let open = LocalDayValue { day: LocalDay::utc(date), open: true };
-    let DayCommit { record, upload, .. } = commit(date.0, 1, 2);
+    let DayCommit { record, .. } = commit(date.0, 1, 2);
     let written = [
         sealed(keys::META_SCHEMA, &STORE_SCHEMA),
-        sealed(keys::META_OUTBOX, &outbox),
         sealed(&keys::sensor(SensorIx(3)), &kitchen),
         sealed(&keys::local_day(date), &open),
         sealed(&keys::day(date, SensorIx(1)), &record),
-        sealed(&keys::outbox(7), &upload.unwrap()),
     ];
     let agreed = [
         "1c27a3d00101",
-        "7807bcc2012a0903e80701",
         "cc10288001136b69746368656e2f74656d706572617475726501",
         "f945abcc018eb5028090fcf4be638080afc7bf63000001",
         "913c35570102020000003f010101010000a44100010000c03f",
-        "fcc0eea40112726f6f6d2d312f74656d7065726174757265018eb50202020000003f010101010000a44100010000c03f",
     ];
     assert_eq!(written, agreed);
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<char> = hex.chars().collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&String::from_iter(pair), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+#[test]
+fn records_of_the_outbox_are_the_agreed_bytes() {
+    let (key, first, second) = (keys::META_OUTBOX, keys::outbox(7), keys::outbox(8));
+    let figures =
+        OutboxValue { stream: 42, next: 9, floor: 3, bytes: 1000, evicted: 1, entries: 4 };
+    let day = Item::Day(commit(19_783, 1, 2).upload.unwrap());
+    let silence = Item::Silence(Silence {
+        sensor: "kitchen/temperature".into(),
+        quantity: Quantity::Temperature,
+        since: UtcMillis(1_710_000_000_000),
+        until: Some(UtcMillis(1_710_003_600_000)),
+        expected_every_ms: 60_000,
+    });
+    let written = [
+        seal_outbox("test", key, &figures).unwrap(),
+        seal_outbox("test", &first, &day).unwrap(),
+        seal_outbox("test", &second, &silence).unwrap(),
+    ];
+    let agreed = [
+        "7e69fc05022a0903e8070104",
+        "6e340d46020012726f6f6d2d312f74656d7065726174757265018eb50202020000003f010101010000a44100010000c03f",
+        "f33777780201136b69746368656e2f74656d70657261747572650180b08abfc4630180eac1c2c463c0a907",
+    ];
+    assert_eq!(written.each_ref().map(|record| hex(record)), agreed);
+    let [figures_record, day_record, silence_record] = &written;
+    assert_eq!(unseal_figures(key, figures_record), Ok(figures));
+    assert_eq!(unseal_item(&first, day_record), Ok(day));
+    assert_eq!(unseal_item(&second, silence_record), Ok(silence));
+}
+
+#[test]
+fn records_of_the_outbox_of_schema_1_still_read() {
+    let figures =
+        OutboxValue { stream: 42, next: 9, floor: 3, bytes: 1000, evicted: 1, entries: 6 };
+    assert_eq!(unseal_figures(keys::META_OUTBOX, &bytes("7807bcc2012a0903e80701")), Ok(figures));
+    let day = "fcc0eea40112726f6f6d2d312f74656d7065726174757265018eb50202020000003f010101010000a44100010000c03f";
+    let upload = commit(19_783, 1, 2).upload.unwrap();
+    assert_eq!(unseal_item(&keys::outbox(7), &bytes(day)), Ok(Item::Day(upload)));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use daywise_core::wire::Entry;
+use daywise_core::wire::{Entry, Item, SeqRange};
 use proptest::prelude::*;
 
 use super::*;
@@ -20,7 +20,8 @@ enum Op {
     Close(i32),
     Commit(Vec<(i32, u32)>),
     Unmark(i32, u32),
-    Ack(u64),
+    Ack(u64, Vec<SeqRange>),
+    Put(i32),
     Prune(Prune, i32),
     Reopen,
     Kill,
@@ -36,7 +37,10 @@ fn any_op() -> impl Strategy<Value = Op> {
         2 => (0..DATES).prop_map(Op::Close),
         3 => prop::collection::vec(sensor_day(), 1..4).prop_map(Op::Commit),
         1 => sensor_day().prop_map(|(date, sensor)| Op::Unmark(date, sensor)),
-        1 => (0..12_u64).prop_map(Op::Ack),
+        2 => (0..12_u64, prop::collection::vec((0..14_u64, 0..14_u64), 0..3)).prop_map(|(up_to, ranges)| {
+            Op::Ack(up_to, ranges.into_iter().map(|(first, last)| SeqRange { first, last }).collect())
+        }),
+        1 => (0..DATES).prop_map(Op::Put),
         1 => (prop::bool::ANY, 0..DATES)
             .prop_map(|(all, date)| Op::Prune(if all { Prune::Days } else { Prune::Readings }, date)),
         1 => Just(Op::Reopen),
@@ -104,6 +108,8 @@ impl Content {
         let known = |date| store.local_day(date).map(|_| (date, open.contains(&date)));
         let stats = store.stats();
         let outbox = store.outbox_batch(0, usize::MAX).unwrap();
+        let all = SeqRange { first: 0, last: u64::MAX };
+        assert_eq!(store.outbox_newest(all, usize::MAX).unwrap(), outbox);
         assert_eq!(stats.outbox_entries, outbox.len() as u64);
         assert_eq!(stats.damaged, 0);
         Self {
@@ -150,19 +156,42 @@ impl Content {
     }
 
     fn commit(&mut self, commits: &[DayCommit]) {
-        let before = self.next;
         for commit in commits {
             let key = (commit.date, commit.sensor);
             self.records.insert(key, commit.record.clone());
             self.states.insert(commit.sensor, commit.sensor_state.clone().unwrap());
-            self.outbox.push(Entry { seq: self.next, day: commit.upload.clone().unwrap() });
-            self.next += 1;
             self.dirty.remove(&key);
+        }
+        self.put(commits.iter().map(|commit| Item::Day(commit.upload.clone().unwrap())));
+    }
+
+    fn put(&mut self, items: impl Iterator<Item = Item>) {
+        let before = self.next;
+        for item in items {
+            self.outbox.push(Entry { seq: self.next, item });
+            self.next += 1;
         }
         while self.outbox.len() as u64 > MAX_OUTBOX && self.outbox[0].seq < before {
             self.evicted += 1;
-            self.floor = self.outbox.remove(0).seq + 1;
+            self.outbox.remove(0);
         }
+        self.find_floor();
+    }
+
+    /// Acknowledging is one change for what is contiguous and one for each range; returns what
+    /// is there in between.
+    fn ack(&mut self, up_to: u64, ranges: &[SeqRange]) -> Vec<Self> {
+        let mut between = Vec::new();
+        for range in std::iter::once(&SeqRange { first: 0, last: up_to }).chain(ranges) {
+            between.push(self.clone());
+            self.outbox.retain(|entry| !range.contains(entry.seq));
+            self.find_floor();
+        }
+        between
+    }
+
+    fn find_floor(&mut self) {
+        self.floor = self.outbox.first().map_or(self.next, |entry| entry.seq);
     }
 
     /// Pruning is one change after the other; returns what is there in between.
@@ -215,10 +244,14 @@ fn apply(store: &Store, content: &mut Content, op: &Op, revision: u32) -> Vec<Co
             store.unmark(LocalDate(*date), SensorIx(*ix)).unwrap();
             content.dirty.remove(&(LocalDate(*date), SensorIx(*ix)));
         }
-        Op::Ack(up_to) => {
-            store.outbox_ack(*up_to).unwrap();
-            content.outbox.retain(|entry| entry.seq > *up_to);
-            content.floor = content.floor.max((up_to + 1).min(content.next));
+        Op::Ack(up_to, ranges) => {
+            store.outbox_ack(*up_to, ranges).unwrap();
+            return content.ack(*up_to, ranges);
+        }
+        Op::Put(date) => {
+            let item = Item::Day(commit(*date, 0, revision).upload.unwrap());
+            store.outbox_put(std::slice::from_ref(&item)).unwrap();
+            content.put(std::iter::once(item));
         }
         Op::Prune(what, before) => {
             store.prune(*what, LocalDate(*before)).unwrap();
@@ -321,7 +354,39 @@ fn outbox_batches_are_bounded_but_never_empty() {
     assert!(some.len() > 1 && some.len() < 10, "{some:?}");
     assert!(some.iter().zip(3..).all(|(seq, expected)| *seq == expected));
     assert_eq!(seqs(21, 1000), [0; 0]);
-    store.outbox_ack(u64::MAX).unwrap();
+    let newest = |last, bytes| -> Vec<u64> {
+        let range = SeqRange { first: 3, last };
+        store.outbox_newest(range, bytes).unwrap().iter().map(|entry| entry.seq).collect()
+    };
+    assert_eq!(newest(17, 0), [17]);
+    assert_eq!(newest(17, 300), (18 - some.len() as u64..=17).collect::<Vec<_>>());
+    assert_eq!(newest(5, 10_000), [3, 4, 5]);
+    assert_eq!(newest(2, 10_000), [0; 0]);
+    store.outbox_ack(u64::MAX, &[]).unwrap();
     assert_eq!((store.outbox_floor(), store.outbox_next(), store.outbox_len()), (21, 21, 0));
     assert_eq!(store.stats().outbox_bytes, 0);
+}
+
+#[test]
+fn what_is_acknowledged_out_of_order_makes_room_for_what_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes_of = |count: u32| {
+        let store = open(&dir.path().join(format!("measured-{count}")), &StoreOptions::default());
+        let commits: Vec<DayCommit> = (0..count).map(|ix| commit(0, ix, 1)).collect();
+        store.commit_days(&commits).unwrap();
+        store.stats().outbox_bytes
+    };
+    let options = StoreOptions {
+        outbox_max_bytes: NonZeroU64::new(bytes_of(10)).unwrap(),
+        ..StoreOptions::default()
+    };
+    let store = open(&dir.path().join("store"), &options);
+    let commits = |from: u32, to: u32| (from..to).map(|ix| commit(0, ix, 1)).collect::<Vec<_>>();
+    store.commit_days(&commits(0, 10)).unwrap();
+    assert_eq!((store.outbox_len(), store.outbox_evicted()), (10, 0));
+    store.outbox_ack(0, &[SeqRange { first: 6, last: 10 }]).unwrap();
+    store.commit_days(&commits(0, 5)).unwrap();
+    assert_eq!((store.outbox_len(), store.outbox_evicted(), store.outbox_floor()), (10, 0, 1));
+    store.commit_days(&commits(0, 7)).unwrap();
+    assert_eq!((store.outbox_len(), store.outbox_evicted(), store.outbox_floor()), (10, 7, 13));
 }
