@@ -9,12 +9,14 @@
 use alloc::string::String;
 use core::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use super::{Decoded, number, timestamp};
 use crate::{reading::Refusal, time::UtcMillis};
 
-const TIME_NAMES: [&str; 4] = ["ts", "timestamp", "time", "t"];
+pub(super) const TIME_NAMES: [&str; 4] = ["ts", "timestamp", "time", "t"];
 const VALUE_NAMES: [&str; 3] = ["value", "v", "val"];
 
 /// Decodes JSON text without white space around it.
@@ -22,14 +24,16 @@ const VALUE_NAMES: [&str; 3] = ["value", "v", "val"];
 /// # Errors
 /// See [`super::decode`].
 pub fn decode(text: &str) -> Result<Decoded, Refusal> {
-    let document = match serde_json::from_str::<Document>(text) {
-        Ok(document) => document,
-        // Python and many firmwares write NaN and Infinity, which JSON does not have, and
-        // overflow is a syntax error to the parser. This is rare, so it may allocate.
-        Err(_) => serde_json::from_str::<Document>(&quote_what_is_not_finite(text))
-            .map_err(|_| Refusal::Malformed)?,
-    };
-    document.into_reading()
+    parse::<Document>(text)?.into_reading()
+}
+
+/// Parses JSON, and what devices take for JSON.
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
+    // Python and many firmwares write NaN and Infinity, which JSON does not have, and overflow is
+    // a syntax error to the parser. This is rare, so it may allocate.
+    serde_json::from_str(text)
+        .or_else(|_| serde_json::from_str(&quote_what_is_not_finite(text)))
+        .map_err(|_| Refusal::Malformed)
 }
 
 /// Puts bare words and numbers that stand for no finite number in quotes.

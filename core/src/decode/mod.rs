@@ -5,6 +5,7 @@
 //! plain number or a flat JSON object, does not allocate.
 
 pub mod feature_row;
+pub mod fields;
 pub mod json;
 pub mod number;
 pub mod template;
@@ -34,16 +35,32 @@ pub struct Decoded {
 /// The first of these that holds: `TooLarge`, `NotText`, `Malformed`, then what is wrong with
 /// the value (`NoValue`, `NotANumber`, `NotFinite`), then `BadTimestamp`.
 pub fn decode(payload: &[u8]) -> Result<Decoded, Refusal> {
-    if payload.len() > MAX_PAYLOAD_BYTES {
-        return Err(Refusal::TooLarge);
-    }
-    let text = core::str::from_utf8(payload).map_err(|_| Refusal::NotText)?;
-    let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0' || c == '\u{feff}');
+    let text = text(payload)?;
     match text.as_bytes().first() {
         None => Err(Refusal::NoValue),
         Some(b'{' | b'[' | b'"') => json::decode(text),
         Some(_) => number::decode(text).map(|value| Decoded { ts: None, value }),
     }
+}
+
+/// The name of the format that a payload is taken for.
+#[must_use]
+pub fn format(payload: &[u8]) -> &'static str {
+    let text = text(payload).unwrap_or_default();
+    match text.as_bytes().first() {
+        Some(b'{' | b'[' | b'"') => "json",
+        Some(_) => "number",
+        None => "",
+    }
+}
+
+/// The payload's text without what is around it.
+fn text(payload: &[u8]) -> Result<&str, Refusal> {
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return Err(Refusal::TooLarge);
+    }
+    let text = core::str::from_utf8(payload).map_err(|_| Refusal::NotText)?;
+    Ok(text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0' || c == '\u{feff}'))
 }
 
 #[cfg(test)]

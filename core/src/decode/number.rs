@@ -19,7 +19,8 @@ pub fn decode(text: &str) -> Result<f64, Refusal> {
     }
 }
 
-/// Reads the text of a field that should hold a number.
+/// Reads the text of a field that should hold a number. A decimal comma is one where it cannot
+/// be meant to group thousands: `462,5`, but not `1,024`.
 ///
 /// # Errors
 /// `NoValue` if it is empty, `NotANumber` or `NotFinite`.
@@ -28,9 +29,31 @@ pub fn decode_field(text: &str) -> Result<f64, Refusal> {
     if text.is_empty() {
         return Err(Refusal::NoValue);
     }
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        Ok(_) => Err(Refusal::NotFinite),
-        Err(_) => Err(Refusal::NotANumber),
+    match text.parse::<f64>().ok().or_else(|| with_decimal_comma(text)) {
+        Some(value) if value.is_finite() => Ok(value),
+        Some(_) => Err(Refusal::NotFinite),
+        None => Err(Refusal::NotANumber),
+    }
+}
+
+/// This is rare, so it may allocate.
+fn with_decimal_comma(text: &str) -> Option<f64> {
+    let (whole, decimals) = text.split_once(',')?;
+    let is_decimal = !decimals.is_empty() && decimals.len() != 3 && !whole.contains('.');
+    let digits = decimals.bytes().all(|byte| byte.is_ascii_digit());
+    (is_decimal && digits).then(|| alloc::format!("{whole}.{decimals}").parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decimal_comma_is_read_where_it_can_be_nothing_else() {
+        assert_eq!(decode_field("462,5"), Ok(462.5));
+        assert_eq!(decode_field("-0,25"), Ok(-0.25));
+        for other in ["1,024", "1,2,3", "1.000,5", ",", "5,", "a,5", "1,5e3", "1,-5"] {
+            assert_eq!(decode_field(other), Err(Refusal::NotANumber), "{other}");
+        }
     }
 }
