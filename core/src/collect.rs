@@ -12,6 +12,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use crate::{
     baseline::Baseline,
     reading::{Reading, Refusal, Sample, SensorIx},
+    silence::Pace,
     time::{LocalDate, LocalDay, UtcMillis},
 };
 
@@ -74,12 +75,24 @@ pub struct SensorState {
     pub live_score: Option<f32>,
     /// What its days usually look like.
     pub baseline: Baseline,
+    /// How often it reports.
+    pub pace: Pace,
+    /// When the gateway last heard of it.
+    heard: Option<UtcMillis>,
+    /// It was told to be silent, and had last been heard then.
+    silent_since: Option<UtcMillis>,
     open: heapless::Vec<DaySoFar, OPEN_DAYS_PER_SENSOR>,
 }
 
 const _: () = assert!(size_of::<SensorState>() <= 1536, "the budget of state per sensor");
 
 impl SensorState {
+    /// When it was last heard, if it has fallen silent.
+    #[must_use]
+    pub fn silent_since(&self) -> Option<UtcMillis> {
+        self.silent_since
+    }
+
     /// The newest open day.
     #[must_use]
     pub fn today(&self) -> Option<&DaySoFar> {
@@ -101,6 +114,28 @@ impl SensorState {
             *oldest = started;
         }
     }
+}
+
+/// What can be said of a reading without asking the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Newer than all that is held of its sensor, for a day that is open or opens with it.
+    Fresh,
+    /// The store may hold it already: it lies before others, or its day has closed.
+    Unsure,
+}
+
+/// A sensor fell silent, or was heard again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SilenceChange {
+    /// Which sensor.
+    pub sensor: SensorIx,
+    /// When it was last heard before the silence.
+    pub since: UtcMillis,
+    /// When it was heard again; `None` while it is silent.
+    pub until: Option<UtcMillis>,
+    /// How often it usually reports, in milliseconds.
+    pub usual_ms: i64,
 }
 
 /// What became of an accepted reading.
@@ -183,45 +218,123 @@ impl Collector {
         Ok(())
     }
 
-    /// Takes a reading that belongs to `day`.
+    /// What can be said of a reading that belongs to `day` before the store is asked. Every
+    /// reading is judged before it is accepted.
     ///
     /// # Errors
-    /// Why it was left out; nothing has changed then.
-    pub fn push(
-        &mut self,
+    /// Why it is left out.
+    pub fn judge(
+        &self,
         now: UtcMillis,
         day: &LocalDay,
-        reading: Reading,
-    ) -> Result<Accepted, Refusal> {
+        reading: &Reading,
+    ) -> Result<Standing, Refusal> {
         let Reading { sensor, sample } = reading;
         self.check_time(now, day, sample.at)?;
-        let limits = self.limits;
-        let place = usize::try_from(sensor.0).map_err(|_| Refusal::TooManySensors)?;
-        let state = self.sensors.get_mut(place).ok_or(Refusal::TooManySensors)?;
-        // The cheap half of duplicate removal: a redelivery right behind. The rest falls out
-        // when the stored chunk is sorted.
-        if state.last.is_some_and(|last| last.at == sample.at) {
-            return Err(Refusal::Duplicate);
+        let state = self.sensor(*sensor).ok_or(Refusal::TooManySensors)?;
+        if let Some(last) = state.last.filter(|last| last.at == sample.at) {
+            return Err(repeat(last.value, sample.value));
         }
         let so_far = state.open.iter().find(|so_far| so_far.date == day.date);
-        if so_far.is_some_and(|so_far| so_far.samples >= limits.max_samples_per_day) {
+        if so_far.is_some_and(|so_far| so_far.samples >= self.limits.max_samples_per_day) {
             return Err(Refusal::DayFull);
         }
-        if state.last.is_none_or(|last| last.at < sample.at) {
-            state.last = Some(sample);
-            state.live_score = state.baseline.live_score(day.wall_hour(sample.at), sample.value);
+        // All samples of open days have been seen, before a restart or since, so what is newer
+        // than the newest cannot be held. Of closed days that is not known.
+        let is_newest = state.last.is_none_or(|last| last.at < sample.at);
+        let is_open = self.open.contains_key(&day.date) || self.can_open(now, day);
+        Ok(if is_newest && is_open { Standing::Fresh } else { Standing::Unsure })
+    }
+
+    /// Takes a reading that was judged and that the store does not hold yet.
+    pub fn accept(&mut self, now: UtcMillis, day: &LocalDay, reading: Reading) -> Accepted {
+        let Reading { sensor, sample } = reading;
+        let can_open = self.can_open(now, day);
+        let is_open = self.open.contains_key(&day.date);
+        if let Some(state) = self.sensor_mut(sensor) {
+            state.heard = state.heard.max(Some(now));
+            if state.last.is_none_or(|last| last.at < sample.at) {
+                if let Some(last) = state.last {
+                    state.pace.learn(sample.at.since(last.at));
+                }
+                state.last = Some(sample);
+                let hour = day.wall_hour(sample.at);
+                state.live_score = state.baseline.live_score(hour, sample.value);
+            }
+            if is_open || can_open {
+                state.add(day, sample);
+            }
         }
-        if self.open.contains_key(&day.date) {
-            state.add(day, sample);
-            return Ok(Accepted::Open);
+        if is_open {
+            return Accepted::Open;
         }
-        if now.since(day.end) < limits.grace_ms {
-            state.add(day, sample);
+        if can_open {
             self.open.insert(day.date, *day);
-            return Ok(Accepted::OpensDay);
+            return Accepted::OpensDay;
         }
         self.reopen(now, day.date, sensor);
-        Ok(Accepted::Late)
+        Accepted::Late
+    }
+
+    /// Whether a day that is not open may be opened by a reading.
+    fn can_open(&self, now: UtcMillis, day: &LocalDay) -> bool {
+        now.since(day.end) < self.limits.grace_ms
+    }
+
+    fn sensor_mut(&mut self, sensor: SensorIx) -> Option<&mut SensorState> {
+        self.sensors.get_mut(usize::try_from(sensor.0).ok()?)
+    }
+
+    /// When late readings that come at `now` are taken to be all there.
+    #[must_use]
+    pub fn settled_at(&self, now: UtcMillis) -> UtcMillis {
+        now + self.limits.settle_ms
+    }
+
+    /// The most samples that one sensor's day takes.
+    #[must_use]
+    pub fn max_samples_per_day(&self) -> u32 {
+        self.limits.max_samples_per_day
+    }
+
+    /// Takes back a silence that was told before the restart.
+    pub fn restore_silence(&mut self, sensor: SensorIx, since: UtcMillis, usual_ms: i64) {
+        if let Some(state) = self.sensor_mut(sensor) {
+            if state.pace.usual_ms().is_none() {
+                state.pace = Pace::restored(usual_ms);
+            }
+            state.silent_since = Some(since);
+            state.heard = state.heard.max(Some(since));
+        }
+    }
+
+    /// The sensors that fell silent or were heard again since the last call. While the gateway
+    /// itself could not hear, nobody is missed: it has listened without a break since
+    /// `listening_since`.
+    pub fn poll_silences(
+        &mut self,
+        now: UtcMillis,
+        listening_since: UtcMillis,
+    ) -> Vec<SilenceChange> {
+        let mut changes = Vec::new();
+        for (number, state) in (0..).zip(&mut self.sensors) {
+            let Some(heard) = state.heard else { continue };
+            let usual_ms = state.pace.usual_ms().unwrap_or_default();
+            let change =
+                |since, until| SilenceChange { sensor: SensorIx(number), since, until, usual_ms };
+            match state.silent_since {
+                Some(since) if heard > since => {
+                    state.silent_since = None;
+                    changes.push(change(since, Some(heard)));
+                }
+                None if state.pace.is_silent(heard.max(listening_since), now) => {
+                    state.silent_since = Some(heard);
+                    changes.push(change(heard, None));
+                }
+                _ => {}
+            }
+        }
+        changes
     }
 
     /// Notes that a closed sensor-day has readings that its last features do not know.
@@ -229,10 +342,9 @@ impl Collector {
         self.reopened.entry((date, sensor)).or_insert(now + self.limits.settle_ms);
     }
 
-    /// Takes back a sensor-day that was closed or reopened, but not computed, when the power went:
-    /// it is due at once.
-    pub fn restore_dirty(&mut self, now: UtcMillis, date: LocalDate, sensor: SensorIx) {
-        self.reopened.insert((date, sensor), now);
+    /// Takes back a sensor-day that was closed or reopened, but not computed, when the power went.
+    pub fn restore_dirty(&mut self, date: LocalDate, sensor: SensorIx, due: UtcMillis) {
+        self.reopened.insert((date, sensor), due);
     }
 
     /// Takes back a day that was open when the power went; its readings follow by
@@ -245,14 +357,15 @@ impl Collector {
     /// the power was off is still predicted.
     pub fn restore(&mut self, date: LocalDate, sensor: SensorIx, sample: Sample) {
         let Some(day) = self.open.get(&date).copied() else { return };
-        let Some(state) =
-            usize::try_from(sensor.0).ok().and_then(|place| self.sensors.get_mut(place))
-        else {
-            return;
-        };
+        let Some(state) = self.sensor_mut(sensor) else { return };
         state.add(&day, sample);
         if state.last.is_none_or(|last| last.at < sample.at) {
+            if let Some(last) = state.last {
+                state.pace.learn(sample.at.since(last.at));
+            }
             state.last = Some(sample);
+            // When it arrived is not kept; no later than this is near enough to miss it by.
+            state.heard = state.heard.max(Some(sample.at));
         }
     }
 
@@ -297,9 +410,15 @@ impl Collector {
         chunk: &crate::chunk::Chunk,
         features: &crate::features::Features,
     ) -> bool {
-        let state = usize::try_from(sensor.0).ok().and_then(|place| self.sensors.get_mut(place));
+        let state = self.sensor_mut(sensor);
         state.is_some_and(|state| state.baseline.learn(chunk, features))
     }
+}
+
+/// Why a second value for an instant is left out: it says the same, or something else.
+#[must_use]
+pub fn repeat(held: f64, value: f64) -> Refusal {
+    if held.to_bits() == value.to_bits() { Refusal::Duplicate } else { Refusal::Conflict }
 }
 
 #[cfg(test)]
@@ -335,8 +454,10 @@ mod tests {
         value: f64,
     ) -> Result<Accepted, Refusal> {
         let date = LocalDate(i32::try_from(at.0.div_euclid(DAY_MS)).unwrap());
-        let sample = Sample { at, value };
-        collector.push(now, &LocalDay::utc(date), Reading { sensor, sample })
+        let (day, reading) =
+            (LocalDay::utc(date), Reading { sensor, sample: Sample { at, value } });
+        collector.judge(now, &day, &reading)?;
+        Ok(collector.accept(now, &day, reading))
     }
 
     #[test]
@@ -372,7 +493,8 @@ mod tests {
         assert_eq!(push_at(at(1), at(2), 1.0), Err(Refusal::FromTheFuture));
         assert_eq!(push_at(at(24 + 73), at(2), 1.0), Err(Refusal::TooOld));
         assert_eq!(push_at(at(2), at(2), 1.0), Ok(Accepted::OpensDay));
-        assert_eq!(push_at(at(2), at(2), 7.0), Err(Refusal::Duplicate));
+        assert_eq!(push_at(at(2), at(2), 1.0), Err(Refusal::Duplicate));
+        assert_eq!(push_at(at(2), at(2), 7.0), Err(Refusal::Conflict));
         assert_eq!(push_at(at(3), at(3), 1.0), Ok(Accepted::Open));
         assert_eq!(push_at(at(4), at(4), 1.0), Ok(Accepted::Open));
         assert_eq!(push_at(at(5), at(5), 1.0), Err(Refusal::DayFull));
@@ -388,5 +510,39 @@ mod tests {
         collector.restore(LocalDate(DAY), SensorIx(0), Sample { at: at(5), value: 3.0 });
         assert_eq!(collector.sensor(SensorIx(0)).unwrap().today().unwrap().samples, 1);
         assert!(collector.poll_closed(at(24 * 30)).is_some());
+    }
+
+    #[test]
+    fn only_what_is_newer_than_all_that_is_held_is_surely_new() {
+        let (mut collector, sensor) = collector();
+        let day = LocalDay::utc(LocalDate(DAY));
+        let reading = |hour| Reading { sensor, sample: Sample { at: at(hour), value: 1.0 } };
+        assert_eq!(collector.judge(at(5), &day, &reading(5)), Ok(Standing::Fresh));
+        collector.accept(at(5), &day, reading(5));
+        assert_eq!(collector.judge(at(6), &day, &reading(6)), Ok(Standing::Fresh));
+        assert_eq!(collector.judge(at(6), &day, &reading(4)), Ok(Standing::Unsure));
+        collector.closed(LocalDate(DAY));
+        let after_grace = at(27);
+        assert_eq!(collector.judge(after_grace, &day, &reading(7)), Ok(Standing::Unsure));
+    }
+
+    #[test]
+    fn a_sensor_that_falls_silent_is_told_once_and_once_more_when_it_is_back() {
+        let limits = Limits { max_samples_per_day: 100, ..LIMITS };
+        let mut collector = Collector::new(limits);
+        let sensor = collector.add_sensor(Baseline::default()).unwrap();
+        let start = at(0);
+        let minute = |n: i64| start + n * 60_000;
+        for n in 0..10 {
+            push(&mut collector, minute(n), sensor, minute(n), 1.0).unwrap();
+        }
+        assert_eq!(collector.poll_silences(minute(12), start), []);
+        assert_eq!(collector.poll_silences(minute(30), minute(29)), [], "the gateway was deaf");
+        let fell = SilenceChange { sensor, since: minute(9), until: None, usual_ms: 60_000 };
+        assert_eq!(collector.poll_silences(minute(40), minute(29)), [fell]);
+        assert_eq!(collector.poll_silences(minute(50), minute(29)), []);
+        push(&mut collector, minute(60), sensor, minute(60), 1.0).unwrap();
+        let [back] = collector.poll_silences(minute(61), start)[..] else { panic!("told") };
+        assert_eq!((back.since, back.until), (minute(9), Some(minute(60))));
     }
 }

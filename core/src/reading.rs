@@ -80,6 +80,14 @@ refusals! {
     DayFull = "day_full";
     /// The sensor's id is empty, too long, or has signs that a topic cannot have.
     BadSensor = "bad_sensor";
+    /// Another value of the same sensor for the same instant is already held; the first stays.
+    Conflict = "conflict";
+    /// Kept by the broker from some earlier time and without a time of its own.
+    Stale = "stale";
+    /// It came while the clock was not set, and more than is held back for that already was.
+    QuarantineFull = "quarantine_full";
+    /// It came while the clock was not set, and the power went before the clock was.
+    ClockNeverSet = "clock_never_set";
 }
 
 /// Values that mean "no value", by documented use: -127 °C is a DS1820 that does not answer,

@@ -145,13 +145,17 @@ impl LocalDay {
     /// into it. The hour that a clock change repeats is one hour; the one it skips has no instant.
     #[must_use]
     pub fn wall_hour(&self, at: UtcMillis) -> usize {
-        let mut wall = at.since(self.start) + i64::from(self.starts_at_wall_ms);
-        if let Some(change) = self.clock_change
-            && at >= change.at
-        {
-            wall += i64::from(change.by_ms);
+        usize::try_from(self.wall_ms(at).div_euclid(HOUR_MS).clamp(0, 23)).unwrap_or(0)
+    }
+
+    /// What the site's wall clock shows at `at`, in milliseconds after midnight of the day's date.
+    #[must_use]
+    pub fn wall_ms(&self, at: UtcMillis) -> i64 {
+        let wall = at.since(self.start).saturating_add(i64::from(self.starts_at_wall_ms));
+        match self.clock_change {
+            Some(change) if at >= change.at => wall.saturating_add(i64::from(change.by_ms)),
+            _ => wall,
         }
-        usize::try_from((wall.div_euclid(HOUR_MS)).clamp(0, 23)).unwrap_or(0)
     }
 }
 

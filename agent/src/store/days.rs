@@ -7,8 +7,9 @@
 use std::ops::{ControlFlow, Range};
 
 use daywise_core::{
+    block,
     reading::SensorIx,
-    time::LocalDate,
+    time::{LocalDate, LocalDay, UtcMillis},
     wire::{Item, SensorDay},
 };
 
@@ -16,8 +17,32 @@ use super::{
     CLEAN_UP_BATCH, State, Store, StoreError,
     disk::Changes,
     keys,
-    records::{DayRecord, LocalDayValue, seal, seal_value, unseal, unseal_value},
+    records::{
+        Damage, DayRecord, LocalDayValue, seal, seal_as, seal_value, unseal, unseal_up_to,
+        unseal_value,
+    },
 };
+
+/// A mark says since its second schema when it is due; before, it was empty.
+const MARK_SCHEMA: u8 = 2;
+
+/// The record of a mark that is due then.
+pub(super) fn mark(key: &[u8], due: UtcMillis) -> Result<Vec<u8>, StoreError> {
+    let mut payload = Vec::new();
+    block::put_signed(&mut payload, due.0);
+    seal_as(MARK_SCHEMA, "a mark", key, &payload)
+}
+
+/// When the mark is due.
+pub(super) fn mark_due(key: &[u8], record: &[u8]) -> Result<UtcMillis, Damage> {
+    match unseal_up_to(MARK_SCHEMA, key, record)? {
+        (1, _) => Ok(UtcMillis::default()),
+        (_, payload) => match block::take_signed(payload) {
+            Ok((due, [])) => Ok(UtcMillis(due)),
+            _ => Err(Damage::Content),
+        },
+    }
+}
 
 /// What was computed from one sensor-day.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,19 +87,26 @@ impl Store {
         changes.put(key, record);
         for &sensor in &sensors {
             let key = keys::dirty(date, sensor);
-            let record = seal("a mark", &key, &[])?;
+            let record = mark(&key, UtcMillis::default())?;
             changes.put(key, record);
         }
         self.disk.write(changes)?;
         state.days.insert(date, closed);
-        state.dirty.extend(sensors.iter().map(|&sensor| (date, sensor)));
+        state.dirty.extend(sensors.iter().map(|&sensor| ((date, sensor), UtcMillis::default())));
         Ok(sensors)
     }
 
     /// The sensor-days whose features are to be computed, by date and sensor.
     #[must_use]
     pub fn dirty(&self) -> Vec<(LocalDate, SensorIx)> {
-        self.state().dirty.iter().copied().collect()
+        self.state().dirty.keys().copied().collect()
+    }
+
+    /// As [`Self::dirty`], each with the time from when it is to be computed.
+    #[must_use]
+    pub fn dirty_due(&self) -> Vec<(LocalDate, SensorIx, UtcMillis)> {
+        let state = self.state();
+        state.dirty.iter().map(|(&(date, sensor), &due)| (date, sensor, due)).collect()
     }
 
     /// Keeps what was computed from some sensor-days, puts their uploads into the outbox under
@@ -102,7 +134,7 @@ impl Store {
             if let Some(upload) = &commit.upload {
                 self.put_in_outbox(&mut changes, &mut outbox, &Item::Day(upload.clone()))?;
             }
-            if state.dirty.contains(&(commit.date, commit.sensor)) {
+            if state.dirty.contains_key(&(commit.date, commit.sensor)) {
                 changes.remove(keys::dirty(commit.date, commit.sensor));
             }
         }
@@ -121,7 +153,7 @@ impl Store {
     /// The disk refuses.
     pub fn unmark(&self, date: LocalDate, sensor: SensorIx) -> Result<(), StoreError> {
         let mut state = self.state();
-        if state.dirty.contains(&(date, sensor)) {
+        if state.dirty.contains_key(&(date, sensor)) {
             let mut changes = Changes::default();
             changes.remove(keys::dirty(date, sensor));
             self.disk.write(changes)?;
@@ -165,13 +197,43 @@ impl Store {
         let mut state = self.state();
         self.close_all_before(&mut state, before)?;
         self.remove_all(keys::dirty_before(before))?;
-        state.dirty.retain(|&(date, _)| date >= before);
+        state.dirty.retain(|&(date, _), _| date >= before);
         self.remove_all(keys::blocks_before(before))?;
         if what == Prune::Days {
             self.remove_all(keys::days_before(before))?;
             self.remove_all(keys::local_days_before(before))?;
             state.days.retain(|&date, _| date >= before);
         }
+        Ok(())
+    }
+
+    /// The name of the site's zone when the open days began; `None` in a fresh store.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn zone(&self) -> Result<Option<String>, StoreError> {
+        let key = keys::META_ZONE;
+        let record = self.disk.get(key)?;
+        Ok(record.and_then(|record| self.sound(key, unseal_value(key, &record))))
+    }
+
+    /// The site is in that zone from now on, and these open days have new bounds.
+    ///
+    /// # Errors
+    /// The disk refuses; nothing has changed then.
+    pub fn set_zone(&self, name: &str, open: &[LocalDay]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let mut changes = Changes::default();
+        let key = keys::META_ZONE;
+        changes.put(key.to_vec(), seal_value("the site's zone", key, &name)?);
+        let values = open.iter().map(|&day| LocalDayValue { day, open: true });
+        for value in values.clone() {
+            let key = keys::local_day(value.day.date);
+            let record = seal_value("a day's record", &key, &value)?;
+            changes.put(key, record);
+        }
+        self.disk.write(changes)?;
+        state.days.extend(values.map(|value| (value.day.date, value)));
         Ok(())
     }
 

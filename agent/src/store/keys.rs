@@ -4,14 +4,19 @@
 //! |---|---|---|---|
 //! | `meta/schema` | `m` | `s` | the store's schema, `u16` |
 //! | `meta/outbox` | `m` | `o` | stream, next and lowest number, bytes and entries held, entries evicted |
+//! | `meta/zone` | `m` | `z` | name of the site's zone |
 //! | `sensor/{ix}` | `s` | ix | id and quantity |
 //! | `localday/{date}` | `l` | date | the day's bounds; open or closed |
 //! | `journal/{seq}` | `j` | seq | readings of one commit, all sensors, not yet folded |
 //! | `block/{date}/{sensor}/{n}` | `b` | date, ix, n | samples in arrival order |
-//! | `dirty/{date}/{sensor}` | `d` | date, ix | nothing: its features are to be computed |
+//! | `dirty/{date}/{sensor}` | `d` | date, ix | its features are to be computed, and when |
 //! | `day/{date}/{sensor}` | `r` | date, ix | features, prediction, revision |
 //! | `state/{sensor}` | `t` | ix | the sensor's baseline, opaque here |
 //! | `outbox/{seq}` | `o` | seq | a sensor-day or a silence that waits for the server |
+//! | `quarantine/{seq}` | `q` | seq | readings that wait for the clock to be set |
+//! | `deliveries/{seq}` | `f` | seq | fingerprints of the messages of one commit without times |
+//! | `offset/{sensor}` | `c` | ix | how far the device's clock is off |
+//! | `silence/{sensor}` | `z` | ix | since when the sensor is silent, and its usual interval |
 //!
 //! `ix` and `n` are `u32`, `seq` is `u64`, all big endian; `date` is days since 1970 as `u32` with
 //! the sign bit flipped. So a scan goes by date, then sensor, then age.
@@ -22,6 +27,7 @@ use daywise_core::{reading::SensorIx, time::LocalDate};
 
 pub(super) const META_SCHEMA: &[u8] = b"ms";
 pub(super) const META_OUTBOX: &[u8] = b"mo";
+pub(super) const META_ZONE: &[u8] = b"mz";
 
 const SENSOR: u8 = b's';
 const LOCAL_DAY: u8 = b'l';
@@ -31,6 +37,10 @@ const DIRTY: u8 = b'd';
 const DAY: u8 = b'r';
 const STATE: u8 = b't';
 const OUTBOX: u8 = b'o';
+const QUARANTINE: u8 = b'q';
+const DELIVERIES: u8 = b'f';
+const OFFSET: u8 = b'c';
+const SILENCE: u8 = b'z';
 
 fn date_part(date: LocalDate) -> [u8; 4] {
     (date.0.cast_unsigned() ^ (1 << 31)).to_be_bytes()
@@ -75,6 +85,22 @@ pub(super) fn outbox(seq: u64) -> Vec<u8> {
     key(OUTBOX, &[&seq.to_be_bytes()])
 }
 
+pub(super) fn quarantine(seq: u64) -> Vec<u8> {
+    key(QUARANTINE, &[&seq.to_be_bytes()])
+}
+
+pub(super) fn deliveries(seq: u64) -> Vec<u8> {
+    key(DELIVERIES, &[&seq.to_be_bytes()])
+}
+
+pub(super) fn offset(ix: SensorIx) -> Vec<u8> {
+    key(OFFSET, &[&ix.0.to_be_bytes()])
+}
+
+pub(super) fn silence(ix: SensorIx) -> Vec<u8> {
+    key(SILENCE, &[&ix.0.to_be_bytes()])
+}
+
 /// All keys that begin with `prefix`; its last byte is not 0xff for any prefix used here, or it
 /// is carried over.
 fn under(prefix: Vec<u8>) -> Range<Vec<u8>> {
@@ -112,6 +138,22 @@ pub(super) fn all_days() -> Range<Vec<u8>> {
 pub(super) fn outbox_between(first: u64, last: u64) -> Range<Vec<u8>> {
     let end = last.checked_add(1).map_or_else(|| under(vec![OUTBOX]).end, outbox);
     outbox(first).min(end.clone())..end
+}
+
+pub(super) fn all_quarantined() -> Range<Vec<u8>> {
+    under(vec![QUARANTINE])
+}
+
+pub(super) fn all_deliveries() -> Range<Vec<u8>> {
+    under(vec![DELIVERIES])
+}
+
+pub(super) fn all_offsets() -> Range<Vec<u8>> {
+    under(vec![OFFSET])
+}
+
+pub(super) fn all_silences() -> Range<Vec<u8>> {
+    under(vec![SILENCE])
 }
 
 pub(super) fn outbox_from(seq: u64) -> Range<Vec<u8>> {
@@ -165,12 +207,12 @@ pub(super) fn block_number(key: &[u8]) -> Option<u32> {
     key.last_chunk::<4>().filter(|_| key.len() == 13).map(|part| u32::from_be_bytes(*part))
 }
 
-/// The number of a `sensor` or `state` key.
+/// The number of a `sensor`, `state`, `offset` or `silence` key.
 pub(super) fn sensor_of(key: &[u8]) -> Option<SensorIx> {
     key.last_chunk::<4>().filter(|_| key.len() == 5).map(|part| SensorIx(u32::from_be_bytes(*part)))
 }
 
-/// The number of a `journal` or `outbox` key.
+/// The number of a `journal`, `outbox`, `quarantine` or `deliveries` key.
 pub(super) fn seq_of(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().filter(|_| key.len() == 9).map(|part| u64::from_be_bytes(*part))
 }

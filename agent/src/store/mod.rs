@@ -18,10 +18,12 @@
 //! | `readings.rs` | fold, restore, chunks |
 //! | `days.rs` | closing and committing days, prune |
 //! | `outbox.rs` | what waits for the server |
+//! | `arrivals.rs` | what is known of messages without times: quarantine, deliveries, offsets |
 //! | `inspect.rs` | figures |
 //! | `keys.rs`, `records.rs`, `journal.rs` | the layout on disk |
 //! | `disk.rs` | sled and durability |
 
+mod arrivals;
 mod days;
 mod disk;
 mod error;
@@ -45,24 +47,27 @@ use std::{
 
 use daywise_core::{
     reading::{Sample, SensorIx},
-    time::{LocalDate, LocalDay},
+    time::{LocalDate, LocalDay, UtcMillis},
 };
 use tracing::warn;
 
+pub use arrivals::{Held, Quarantined};
 pub use days::{DayCommit, Prune};
 pub use error::{Remedy, StoreError};
 pub use inspect::Stats;
-pub use readings::Folded;
+pub use readings::{Folded, Question};
 pub use records::{Damage, DayRecord, SensorRecord};
 
+use arrivals::Deliveries;
 use disk::{Changes, Disk};
 use records::{
     LocalDayValue, OutboxValue, SensorValue, seal, seal_outbox, seal_value, unseal_figures,
     unseal_value,
 };
 
-/// The schema of the store as a whole.
-const STORE_SCHEMA: u16 = 1;
+/// The schema of the store as a whole: 2 since marks say when they are due, and readings may wait
+/// for the clock.
+const STORE_SCHEMA: u16 = 2;
 /// Distinct damaged records that are remembered, so that each counts once.
 const MAX_DAMAGED_KEYS: usize = 1024;
 /// Changes in one batch of a long clean-up; bounds its memory.
@@ -104,6 +109,16 @@ pub struct Batch<'a> {
     /// In the order of arrival, each with its local day. One whose day is not open marks its
     /// sensor-day dirty.
     pub readings: &'a [DayReading],
+    /// When sensor-days that become dirty by this are to be computed.
+    pub late_due: UtcMillis,
+    /// Readings that wait for the clock to be set.
+    pub quarantined: &'a [Held],
+    /// The quarantine record whose readings are among the others now, so that it goes.
+    pub released: Option<u64>,
+    /// Fingerprints of the messages that had no time of their own.
+    pub deliveries: &'a [u32],
+    /// Device clocks that were found to be off, or right again.
+    pub offsets: &'a [(SensorIx, Option<i64>)],
 }
 
 /// An opened store.
@@ -129,7 +144,11 @@ pub struct Store {
 struct State {
     sensors: u64,
     days: BTreeMap<LocalDate, LocalDayValue>,
-    dirty: BTreeSet<(LocalDate, SensorIx)>,
+    /// With the time from when each is to be computed.
+    dirty: BTreeMap<(LocalDate, SensorIx), UtcMillis>,
+    next_quarantine: u64,
+    quarantined: u64,
+    deliveries: Deliveries,
     next_journal: u64,
     journal_records: u64,
     journal_bytes: u64,
@@ -183,8 +202,9 @@ impl Store {
             Some(found) if found > STORE_SCHEMA => {
                 Err(StoreError::TooNew { found, newest: STORE_SCHEMA })
             }
-            Some(_) => Ok(()),
-            None => {
+            Some(STORE_SCHEMA) => Ok(()),
+            // Older records are read forward where they are met; an older build must not.
+            Some(_) | None => {
                 let mut changes = Changes::default();
                 changes.put(key.to_vec(), seal_value("the store's schema", key, &STORE_SCHEMA)?);
                 self.disk.write(changes)
@@ -204,10 +224,13 @@ impl Store {
             }
             ControlFlow::Continue(())
         })?;
-        self.disk.scan(keys::all_dirty(), |key, _| {
-            state.dirty.extend(keys::date_and_sensor(key));
+        self.disk.scan(keys::all_dirty(), |key, record| {
+            // A damaged mark is a mark all the same, due at once.
+            let due = self.sound(key, days::mark_due(key, record)).unwrap_or_default();
+            state.dirty.extend(keys::date_and_sensor(key).map(|place| (place, due)));
             ControlFlow::Continue(())
         })?;
+        self.load_arrivals(&mut state)?;
         self.disk.scan(keys::all_journal(), |key, record| {
             state.next_journal = keys::seq_of(key).map_or(0, |seq| seq.saturating_add(1));
             state.journal_records += 1;
@@ -273,15 +296,19 @@ impl Store {
             changes.put(key, record);
             opened.push(value);
         }
-        let mut late = BTreeSet::new();
+        let mut late = BTreeMap::new();
         for &(date, sensor, _) in batch.readings {
             let open = state.is_open(date) || opened.iter().any(|known| known.day.date == date);
-            if !open && !state.dirty.contains(&(date, sensor)) && late.insert((date, sensor)) {
+            if !open
+                && !state.dirty.contains_key(&(date, sensor))
+                && late.insert((date, sensor), batch.late_due).is_none()
+            {
                 let key = keys::dirty(date, sensor);
-                let record = seal("a mark", &key, &[])?;
+                let record = days::mark(&key, batch.late_due)?;
                 changes.put(key, record);
             }
         }
+        let arrivals = self.put_arrivals(&state, &mut changes, batch)?;
         let (mut records, mut bytes) = (0, 0);
         for payload in journal::encode(batch.readings) {
             let key = keys::journal(state.next_journal.saturating_add(records));
@@ -293,6 +320,7 @@ impl Store {
         state.sensors += batch.new_sensors.len() as u64;
         state.days.extend(opened.into_iter().map(|known| (known.day.date, known)));
         state.dirty.append(&mut late);
+        state.take_arrivals(arrivals);
         state.next_journal = state.next_journal.saturating_add(records);
         state.journal_records += records;
         state.journal_bytes += bytes;
@@ -328,6 +356,12 @@ impl Store {
     #[must_use]
     pub fn open_days(&self) -> Vec<LocalDay> {
         self.state().days.values().filter(|known| known.open).map(|known| known.day).collect()
+    }
+
+    /// All days of which anything is kept, by date.
+    #[must_use]
+    pub fn local_days(&self) -> Vec<LocalDay> {
+        self.state().days.values().map(|known| known.day).collect()
     }
 
     /// The newest day that has closed and not been pruned.

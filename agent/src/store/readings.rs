@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use daywise_core::{
     block,
     reading::{Sample, SensorIx},
-    time::LocalDate,
+    time::{LocalDate, UtcMillis},
 };
 
 use super::{
@@ -33,7 +33,77 @@ pub struct Folded {
     pub readings: u64,
 }
 
+/// Whether a reading is held already, asked of [`Store::look_up`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Question {
+    /// The day.
+    pub date: LocalDate,
+    /// The sensor.
+    pub sensor: SensorIx,
+    /// The instant.
+    pub at: UtcMillis,
+    /// The answer: the value that arrived first for that instant.
+    pub held: Option<f64>,
+    /// And how many samples are held of that sensor-day.
+    pub samples: u32,
+}
+
+impl Question {
+    /// A question that has not been asked.
+    #[must_use]
+    pub fn new(date: LocalDate, sensor: SensorIx, at: UtcMillis) -> Self {
+        Self { date, sensor, at, held: None, samples: 0 }
+    }
+
+    fn sensor_day(&self) -> (LocalDate, SensorIx) {
+        (self.date, self.sensor)
+    }
+}
+
+/// Gives the answer to all questions of one sensor-day, sorted by instant, that a sample holds.
+fn answer(questions: &mut [Question], sample: Sample) {
+    let from = questions.partition_point(|question| question.at < sample.at);
+    let rest = questions.get_mut(from..).unwrap_or_default();
+    for question in rest.iter_mut().take_while(|question| question.at == sample.at) {
+        question.held.get_or_insert(sample.value);
+    }
+    for question in questions {
+        question.samples = question.samples.saturating_add(1);
+    }
+}
+
 impl Store {
+    /// Answers questions in any order, in one pass over the sensor-days and the journal; they
+    /// come back by sensor-day and instant.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn look_up(&self, questions: &mut [Question]) -> Result<(), StoreError> {
+        questions.sort_by_key(|question| (question.sensor_day(), question.at));
+        let state = self.state();
+        for group in questions.chunk_by_mut(|a, b| a.sensor_day() == b.sensor_day()) {
+            let Some((date, sensor)) = group.first().map(Question::sensor_day) else { continue };
+            self.disk.scan(keys::blocks_of(date, sensor), |key, record| {
+                let samples = self.sound(key, block_samples(date, key, record));
+                samples.into_iter().flatten().for_each(|sample| answer(group, sample));
+                ControlFlow::Continue(())
+            })?;
+        }
+        if state.journal_records == 0 || questions.is_empty() {
+            return Ok(());
+        }
+        self.disk.scan(keys::all_journal(), |key, record| {
+            for (date, sensor, sample) in self.journal_readings(key, record) {
+                let place = (date, sensor);
+                let from = questions.partition_point(|question| question.sensor_day() < place);
+                let rest = questions.get_mut(from..).unwrap_or_default();
+                let count = rest.partition_point(|question| question.sensor_day() == place);
+                answer(rest.get_mut(..count).unwrap_or_default(), sample);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
     /// Moves all readings from the journal into the blocks of their sensor-days, in atomic
     /// batches: a reading is always in exactly one of the two.
     ///

@@ -31,6 +31,7 @@ fn filled(path: &Path) -> Store {
             new_sensors: if first { &sensors } else { &[] },
             new_days: if first { &[day(0)] } else { &[] },
             readings: &readings,
+            ..Batch::default()
         };
         store.append(&batch).unwrap();
     }
@@ -115,7 +116,7 @@ fn a_newer_builds_store_is_refused_and_left_alone() {
     overwrite(&store, keys::META_SCHEMA, |record| *record = newer);
     drop(store);
     let error = Store::open(&path, &StoreOptions::default()).unwrap_err();
-    assert_eq!(error.to_string(), "the store has schema 2; this build reads up to 1");
+    assert_eq!(error.to_string(), "the store has schema 3; this build reads up to 2");
     assert_eq!(error.remedy(), Remedy::Stop);
     assert!(path.exists());
 }
@@ -239,7 +240,12 @@ fn the_newest_closed_day_is_known_after_a_kill() {
     assert_eq!(store.newest_closed_day(), None);
     let readings: Vec<DayReading> = (4..7).map(|date| reading(date, 0, 5, 20.0)).collect();
     let new_days = [day(4), day(5), day(6)];
-    let batch = Batch { new_sensors: &[sensor(0)], new_days: &new_days, readings: &readings };
+    let batch = Batch {
+        new_sensors: &[sensor(0)],
+        new_days: &new_days,
+        readings: &readings,
+        ..Batch::default()
+    };
     store.append(&batch).unwrap();
     store.begin_close(LocalDate(4)).unwrap();
     store.begin_close(LocalDate(5)).unwrap();

@@ -35,7 +35,7 @@ fn records_are_the_agreed_bytes() {
         sealed(&keys::day(date, SensorIx(1)), &record),
     ];
     let agreed = [
-        "1c27a3d00101",
+        "a676aa490102",
         "cc10288001136b69746368656e2f74656d706572617475726501",
         "f945abcc018eb5028090fcf4be638080afc7bf63000001",
         "913c35570102020000003f010101010000a44100010000c03f",
@@ -121,4 +121,34 @@ fn keys_are_the_agreed_bytes() {
     assert_eq!(hex(&keys::state(ix)), "7400000102");
     assert_eq!(hex(&keys::journal(258)), "6a0000000000000102");
     assert_eq!(hex(&keys::outbox(258)), "6f0000000000000102");
+}
+
+#[test]
+fn marks_are_the_agreed_bytes() {
+    let key = keys::dirty(LocalDate(-1), SensorIx(258));
+    let record = days::mark(&key, UtcMillis(1_711_321_200_000)).unwrap();
+    assert_eq!(hex(&record), "d29b1a790280d689abce63");
+    assert_eq!(days::mark_due(&key, &record), Ok(UtcMillis(1_711_321_200_000)));
+    let first_schema = seal("test", &key, &[]).unwrap();
+    assert_eq!(days::mark_due(&key, &first_schema), Ok(UtcMillis(0)), "due at once");
+}
+
+#[test]
+fn arrivals_are_the_agreed_bytes() {
+    let held = Held {
+        boot: 42,
+        since_boot_ms: 61_000,
+        sensor: SensorIx(3),
+        stamp: Some(UtcMillis(1_711_321_200_000)),
+        value: 21.5,
+    };
+    assert_eq!(
+        sealed(&keys::quarantine(1), &vec![held]),
+        "d3ab175001012a90b907030180d689abce630000000000803540"
+    );
+    assert_eq!(sealed(&keys::offset(SensorIx(3)), &-3_600_000_i64), "b026a94401ffb9b703");
+    assert_eq!(
+        sealed(keys::META_ZONE, &"Europe/Berlin".to_owned()),
+        "737658cb010d4575726f70652f4265726c696e"
+    );
 }

@@ -221,8 +221,12 @@ fn apply(store: &Store, content: &mut Content, op: &Op, revision: u32) -> Vec<Co
                 .map(|&(date, ix, at, value)| reading(date, ix, at, f64::from(value) / 10.0))
                 .collect();
             let (new_sensors, new_days) = content.append(&readings);
-            let batch =
-                Batch { new_sensors: &new_sensors, new_days: &new_days, readings: &readings };
+            let batch = Batch {
+                new_sensors: &new_sensors,
+                new_days: &new_days,
+                readings: &readings,
+                ..Batch::default()
+            };
             store.append(&batch).unwrap();
         }
         Op::Flush => store.flush().unwrap(),
@@ -315,7 +319,8 @@ fn a_day_of_a_few_sensors_takes_few_records_and_no_files_beside_the_log() {
     let path = dir.path().join("store");
     let store = open(&path, &StoreOptions::default());
     let sensors: Vec<SensorRecord> = (0..10).map(sensor).collect();
-    store.append(&Batch { new_sensors: &sensors, new_days: &[day(0)], readings: &[] }).unwrap();
+    let batch = Batch { new_sensors: &sensors, new_days: &[day(0)], ..Batch::default() };
+    store.append(&batch).unwrap();
     for minute in 0..1440 {
         let value = f64::from(i32::try_from(minute).unwrap() % 60) / 10.0;
         let readings: Vec<_> = (0..10).map(|ix| reading(0, ix, minute * 60, value)).collect();
