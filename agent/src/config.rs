@@ -11,7 +11,10 @@ use std::{
 };
 
 use daywise_core::{
-    collect, decode::template::Template, duration::HumanDuration, features::FeatureSet,
+    collect,
+    decode::{fields::MAX_FIELDS, template::Template},
+    duration::HumanDuration,
+    features::FeatureSet,
     quantity::Quantity,
 };
 use serde::Deserialize;
@@ -122,6 +125,13 @@ pub struct SourceConfig {
     /// What all these sensors measure, where the topic does not say it.
     #[serde(default)]
     pub quantity: Option<Quantity>,
+    /// For JSON payloads that hold several readings: the paths of their fields, such as
+    /// `["co2", "object.temperature"]`. Each is a sensor of its own, `{sensor}/co2`.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// With `fields`: the path of the time; without it one of the usual names.
+    #[serde(default)]
+    pub time: Option<String>,
 }
 
 /// `[sync]`.
@@ -239,12 +249,50 @@ pub struct ClockConfig {
     /// it under a source's own topic filter where the broker orders messages within a filter
     /// only.
     pub topic: String,
+    /// When the system's clock is believed. Until it is, readings without a time of their own
+    /// wait, and are dated once it is.
+    pub trust: ClockTrust,
+    /// This file's existence says that the system's clock is synchronized; systemd-timesyncd
+    /// makes it.
+    pub synchronized_file: PathBuf,
+    /// So long after the boot only a synchronized clock is believed: without a battery-backed
+    /// clock it starts at the hour of the last shutdown.
+    pub boot_grace: HumanDuration,
+    /// A step of the clock that nobody vouches for is believed when it has stood for so long.
+    pub confirm: HumanDuration,
+    /// The most readings that wait for the clock; each takes up to 40 bytes on disk.
+    pub max_quarantined: u64,
+    /// A device whose stamps are off by more than this, by the same amount again and again, has a
+    /// wrong clock, which is reported.
+    pub device_tolerance: HumanDuration,
+    /// Whether such stamps are corrected.
+    pub correct_devices: bool,
 }
 
 impl Default for ClockConfig {
     fn default() -> Self {
-        Self { source: ClockSource::System, topic: "daywise/clock".into() }
+        Self {
+            source: ClockSource::System,
+            topic: "daywise/clock".into(),
+            trust: ClockTrust::Plausible,
+            synchronized_file: "/run/systemd/timesync/synchronized".into(),
+            boot_grace: HumanDuration::from_secs(120),
+            confirm: HumanDuration::from_secs(600),
+            max_quarantined: 100_000,
+            device_tolerance: HumanDuration::from_secs(120),
+            correct_devices: false,
+        }
     }
+}
+
+/// When the system's clock is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockTrust {
+    /// When nothing speaks against it: it is not earlier than what is known to have happened.
+    Plausible,
+    /// Only when the system says that it is synchronized.
+    Synchronized,
 }
 
 /// Where the agent's time comes from.
@@ -395,6 +443,12 @@ impl AgentConfig {
             if let Err(error) = Template::parse(&source.topic) {
                 problems.push(format!("sources[{index}].topic: {error}"));
             }
+            if source.fields.len() > MAX_FIELDS {
+                problems.push(format!("sources[{index}].fields: at most {MAX_FIELDS}"));
+            }
+            if source.fields.is_empty() && source.time.is_some() {
+                problems.push(format!("sources[{index}].time: only together with fields"));
+            }
         }
         let prefixes = [("outputs.prefix", Some(&self.outputs.prefix))];
         let sync = ("sync.prefix", self.sync.as_ref().map(|sync| &sync.prefix));
@@ -423,6 +477,12 @@ impl AgentConfig {
             max_sensors: self.days.max_sensors.get(),
             max_samples_per_day: self.days.max_samples,
         }
+    }
+
+    /// How many days' readings are kept.
+    #[must_use]
+    pub fn retention_days(&self) -> i32 {
+        i32::try_from(self.days.retention.0.as_secs().div_ceil(86_400)).unwrap_or(i32::MAX)
     }
 
     /// Where the store is.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use daywise_agent::{
-    commands::{check, features, inspect, predict, replay, status},
+    commands::{check, decode, features, inspect, predict, replay, status},
     config::{AgentConfig, ConfigError},
     logging,
 };
@@ -32,6 +32,8 @@ enum Command {
     Features(features::FeaturesArgs),
     /// Predicts every sensor-day in a CSV of features.
     Predict(predict::PredictArgs),
+    /// Shows what the running agent would make of a recorded broker stream.
+    Decode(decode::DecodeArgs),
     /// Publishes recorded readings as MQTT messages.
     Replay(replay::ReplayArgs),
     /// Shows what the agent holds and counts, while it runs or not.
@@ -68,6 +70,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Predict(args) => {
             predict::run(&args)?;
+        }
+        Command::Decode(args) => {
+            decode::run(&args)?;
         }
         Command::Replay(args) => {
             runtime()?.block_on(replay::run(&args))?;

@@ -30,6 +30,8 @@ counters! {
     Accepted = "readings_accepted_total", "Readings kept";
     /// Readings for a day that had closed.
     Late = "readings_late_total", "Accepted readings whose day had closed";
+    /// Readings that had to wait for the clock to be set.
+    Quarantined = "readings_quarantined_total", "Readings held back until the clock was set";
     /// Group commits made durable.
     Commits = "store_commits_total", "Group commits made durable";
     /// Failed writes, each tried again.
@@ -54,6 +56,14 @@ counters! {
     OutboxBytes = "outbox_bytes", "Bytes of outbox entries waiting for the server";
     /// Entries that were given up, over all runs.
     OutboxEvicted = "outbox_evicted_total", "Outbox entries given up for lack of room or damage";
+    /// Readings that wait for the clock to be set.
+    Waiting = "readings_waiting", "Readings waiting for the clock to be set";
+    /// Steps of the system's clock.
+    ClockSteps = "clock_steps_total", "Steps of the system's clock noticed";
+    /// Device clocks that are off.
+    DeviceClocks = "device_clocks_off", "Devices whose clock is known to be off";
+    /// Sensors that have fallen silent.
+    Silent = "sensors_silent", "Sensors that have fallen silent";
     /// The agent's time in epoch milliseconds.
     Now = "clock_now_ms", "The agent's time, epoch milliseconds";
 }

@@ -5,10 +5,12 @@
 //! last line. An output file appears under its name only when it is whole.
 
 pub mod check;
+pub mod decode;
 pub mod features;
 pub mod inspect;
 mod output;
 pub mod predict;
+mod recorded;
 pub mod replay;
 pub mod status;
 
@@ -21,11 +23,12 @@ use std::{
 use daywise_core::{decode::feature_row::HeaderError, model::ArtifactError, quantity::Quantity};
 use serde::Serialize;
 
+pub use decode::DecodeArgs;
 pub use features::FeaturesArgs;
 pub use predict::PredictArgs;
 pub use replay::ReplayArgs;
 
-use crate::csv_input::InputError;
+use crate::{config::ConfigError, csv_input::InputError, store::StoreError};
 
 /// A command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,17 @@ pub enum CommandError {
     /// No thread can be started to read the file.
     #[error("cannot start the reader")]
     Thread(#[source] io::Error),
+    /// The config cannot be used.
+    #[error(transparent)]
+    Config(ConfigError),
+    /// A store for the time of the command cannot be made or used.
+    #[error("cannot keep readings in {}", path.display())]
+    Scratch {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
     /// The result cannot be printed.
     #[error("cannot write to the standard output")]
     Print(#[source] io::Error),

@@ -42,7 +42,7 @@ impl Pipeline {
         acks: &mpsc::Sender<Acks>,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
-        while let Some(day) = self.collector.poll_closed(self.clock.now()) {
+        while let Some(day) = self.intake.collector.poll_closed(self.intake.clock.now()) {
             // Its last readings may still be in the batch.
             self.commit(acks, stop).await?;
             self.fold(stop).await?;
@@ -52,11 +52,11 @@ impl Pipeline {
                     Err(error) => self.wait_for_store(error, stop).await?,
                 }
             };
-            self.collector.closed(day.date);
+            self.intake.collector.closed(day.date);
             info!(date = %day.date, sensor_days = computed, "day closed");
         }
         let mut reopened = Vec::new();
-        while let Some(key) = self.collector.poll_reopened(self.clock.now()) {
+        while let Some(key) = self.intake.collector.poll_reopened(self.intake.clock.now()) {
             reopened.push(key);
         }
         if !reopened.is_empty() {
@@ -83,16 +83,15 @@ impl Pipeline {
         self.store.prune(Prune::Readings, day.date.plus_days(-self.retention_days))?;
         self.store.prune(Prune::Days, day.date.plus_days(-KEEP_DAYS.max(self.retention_days)))?;
         self.store.flush()?;
+        self.intake.days.forget_before(day.date.plus_days(-KEEP_DAYS.max(self.retention_days)));
         Ok(computed)
     }
 
     /// Computes sensor-days that late readings reopened, or that a crash left undone.
     fn revise(&mut self, reopened: &[(LocalDate, SensorIx)]) -> Result<(), StoreError> {
         for group in reopened.chunks(DAYS_PER_COMMIT) {
-            let day_of =
-                |date| self.store.local_day(date).unwrap_or_else(|| self.calendar.day(date));
             let days: Vec<_> =
-                group.iter().map(|(date, sensor)| (day_of(*date), *sensor)).collect();
+                group.iter().map(|(date, sensor)| (self.intake.days.day(*date), *sensor)).collect();
             let revised = self.compute(&days)?;
             info!(sensor_days = revised, "late readings revised days");
         }
@@ -141,7 +140,7 @@ impl Pipeline {
         day: &LocalDay,
         sensor: SensorIx,
     ) -> Result<Option<Computed>, StoreError> {
-        let Some((id, quantity)) = self.routes.describe(sensor) else {
+        let Some((id, quantity)) = self.intake.routes.describe(sensor) else {
             warn!(sensor = sensor.0, "stored readings of an unknown sensor");
             return Ok(None);
         };
@@ -155,10 +154,11 @@ impl Pipeline {
         }
         let revision = earlier.map_or(1, |earlier| earlier.revision.saturating_add(1));
         let prediction = features.as_ref().and_then(|features| self.predict(quantity, features));
-        let state = self.collector.sensor(sensor);
+        let state = self.intake.collector.sensor(sensor);
         let usual = state.map(|state| state.baseline.clone()).unwrap_or_default();
         let deviation = features.as_ref().and_then(|features| usual.deviation(features));
-        let learnt = features.as_ref().is_some_and(|f| self.collector.learn(sensor, &chunk, f));
+        let learnt =
+            features.as_ref().is_some_and(|f| self.intake.collector.learn(sensor, &chunk, f));
         #[expect(clippy::cast_possible_truncation, reason = "a share fits f32")]
         let coverage = chunk.coverage() as f32;
         let record = DayRecord {
@@ -200,15 +200,20 @@ impl Pipeline {
     }
 
     fn baseline_bytes(&self, sensor: SensorIx) -> Option<Vec<u8>> {
-        self.collector.sensor(sensor).and_then(|state| postcard::to_allocvec(&state.baseline).ok())
+        self.intake
+            .collector
+            .sensor(sensor)
+            .and_then(|state| postcard::to_allocvec(&state.baseline).ok())
     }
 
     /// Updates the figures that go up and down.
     pub(super) fn report_figures(&mut self) {
-        let metrics = &self.links.metrics;
-        metrics.set(Counter::Sensors, self.collector.sensor_count() as u64);
-        metrics.set(Counter::OpenDays, self.collector.open_days() as u64);
-        metrics.set(Counter::Now, u64::try_from(self.clock.now().0).unwrap_or(0));
+        let (metrics, intake) = (&self.links.metrics, &self.intake);
+        metrics.set(Counter::Sensors, intake.collector.sensor_count() as u64);
+        metrics.set(Counter::OpenDays, intake.collector.open_days() as u64);
+        metrics.set(Counter::Waiting, intake.quarantined());
+        metrics.set(Counter::DeviceClocks, intake.clocks_off());
+        metrics.set(Counter::Now, u64::try_from(intake.clock.now().0).unwrap_or(0));
     }
 }
 

@@ -48,8 +48,8 @@ impl Pipeline {
     /// Publishes `…/live` of every sensor with news, when a round is due.
     pub(super) fn publish_live(&mut self) {
         for sensor in self.live.due(Instant::now()) {
-            let Some((id, quantity)) = self.routes.describe(sensor) else { continue };
-            let Some(state) = self.collector.sensor(sensor) else { continue };
+            let Some((id, quantity)) = self.intake.routes.describe(sensor) else { continue };
+            let Some(state) = self.intake.collector.sensor(sensor) else { continue };
             let Some(last) = state.last else { continue };
             let today = state.today();
             let message = json!({
@@ -64,6 +64,8 @@ impl Pipeline {
                 "mean": today.map(|day| day.mean),
                 "min": today.map(|day| day.min),
                 "max": today.map(|day| day.max),
+                "silent": state.silent_since().is_some(),
+                "silent_since": state.silent_since().map(|since| since.to_string()),
             });
             let topic = format!("{}/{}/{id}/live", self.output_prefix, self.gateway);
             self.links.outputs.publish(

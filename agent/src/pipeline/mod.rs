@@ -11,7 +11,9 @@
 
 mod days;
 mod live;
-mod route;
+mod silences;
+#[cfg(test)]
+mod tests;
 
 use std::{
     path::PathBuf,
@@ -19,35 +21,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daywise_core::{
-    baseline::Baseline,
-    collect::{Accepted, Collector},
-    decode,
-    features::FeatureSet,
-    reading::{Reading, Refusal, Sample, SensorIx, check_value},
-    time::{LocalDay, UtcMillis},
-};
+use daywise_core::{clock_trust::ClockEvent, features::FeatureSet, time::UtcMillis};
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, trace, warn};
+use tracing::{debug, error, info, warn};
 
-use self::{
-    live::Live,
-    route::{Route, Routes},
-};
+use self::{live::Live, silences::Silences};
 use crate::{
     calendar::Calendar,
-    clock::Clock,
     commit_policy::CommitPolicy,
-    config::{AgentConfig, ClockSource},
-    health::Health,
+    config::AgentConfig,
+    health::{Condition, Health},
+    intake::{Intake, Message},
     metrics::{Counter, Metrics},
     mqtt::{Acks, Burst, Delivery, Outputs},
     slots::ActiveModel,
-    store::{Batch, DayReading, SensorRecord, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// The pipeline looks for due days at least this often.
@@ -59,30 +51,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const FOLD_RECORDS: u64 = 720;
 /// The same bound by size, for gateways with many readings per commit.
 const FOLD_BYTES: u64 = 2 << 20;
-
-/// What the next group commit adds.
-#[derive(Debug, Default)]
-struct Gathered {
-    new_sensors: Vec<SensorRecord>,
-    new_days: Vec<LocalDay>,
-    readings: Vec<DayReading>,
-}
-
-impl Gathered {
-    fn is_empty(&self) -> bool {
-        self.new_sensors.is_empty() && self.new_days.is_empty() && self.readings.is_empty()
-    }
-
-    fn as_batch(&self) -> Batch<'_> {
-        Batch { new_sensors: &self.new_sensors, new_days: &self.new_days, readings: &self.readings }
-    }
-
-    fn clear(&mut self) {
-        self.new_sensors.clear();
-        self.new_days.clear();
-        self.readings.clear();
-    }
-}
 
 /// Where the pipeline gets and gives what is not readings.
 #[derive(Debug)]
@@ -108,15 +76,14 @@ pub struct Pipeline {
     retention_days: i32,
     store: Arc<Store>,
     state_dir: PathBuf,
-    calendar: Calendar,
-    clock: Clock,
-    collector: Collector,
-    routes: Routes,
+    intake: Intake,
     policy: CommitPolicy,
     live: Live,
     links: Links,
-    batch: Gathered,
     connection: u64,
+    /// Since when, by the agent's clock, the broker's messages have come without a break.
+    listening_since: UtcMillis,
+    silences: Silences,
     acks: Vec<u16>,
 }
 
@@ -131,56 +98,21 @@ impl Pipeline {
         store: Arc<Store>,
         links: Links,
     ) -> Result<Self, StoreError> {
-        let mut collector = Collector::new(config.limits());
-        let mut routes = Routes::new(config);
-        for sensor in store.sensors()? {
-            collector.restore_sensor(stored_baseline(&store, sensor.ix));
-            routes.add_sensor(sensor.ix, sensor.id, sensor.quantity);
-        }
-        let mut newest = UtcMillis::default();
-        for day in store.open_days() {
-            collector.restore_day(day);
-        }
-        let mut readings = 0_u64;
-        store.restore(&mut |date, sensor, sample: Sample| {
-            collector.restore(date, sensor, sample);
-            newest = newest.max(sample.at);
-            readings += 1;
-        })?;
-        // A day that has closed had ended. Without this a clock that knows no better, such as one
-        // not set since the power came back, would refuse what the broker has kept for us.
-        if let Some(day) = store.newest_closed_day() {
-            newest = newest.max(day.end);
-        }
-        let mut clock = Clock::new(config.clock.source, newest);
-        let now = clock.now();
-        for (date, sensor) in store.dirty() {
-            collector.restore_dirty(now, date, sensor);
-        }
-        info!(
-            sensors = collector.sensor_count(),
-            open_days = collector.open_days(),
-            readings,
-            "restored from the store"
-        );
-        let retention_days =
-            i32::try_from(config.days.retention.0.as_secs().div_ceil(86_400)).unwrap_or(i32::MAX);
+        let intake = Intake::new(config, calendar, &store, Arc::clone(&links.metrics))?;
         Ok(Self {
             gateway: config.gateway.clone(),
             output_prefix: config.outputs.prefix.clone(),
             set: config.features.set,
-            retention_days,
+            retention_days: config.retention_days(),
             store,
             state_dir: config.state_dir.clone(),
-            calendar,
-            clock,
-            collector,
-            routes,
+            listening_since: intake.clock.now(),
+            intake,
             policy: CommitPolicy::new(config.store.commit_every.0),
             live: Live::new(config.outputs.live_every.0),
             links,
-            batch: Gathered::default(),
             connection: 0,
+            silences: Silences::default(),
             acks: Vec::new(),
         })
     }
@@ -195,6 +127,7 @@ impl Pipeline {
         acks: mpsc::Sender<Acks>,
         stop: CancellationToken,
     ) -> Result<(), StoreError> {
+        self.report_clock();
         loop {
             let look = Instant::now() + LOOK_EVERY;
             let wake = self.policy.deadline().map_or(look, |deadline| deadline.min(look));
@@ -204,12 +137,14 @@ impl Pipeline {
                     Some(burst) => self.take(burst, &acks, &stop).await?,
                     None => break,
                 },
-                () = tokio::time::sleep_until(wake.into()) => {}
+                () = tokio::time::sleep_until(wake.into()) => self.look_at_clock(),
             }
             if self.policy.is_due(Instant::now()) {
                 self.commit(&acks, &stop).await?;
             }
+            self.release(&acks, &stop).await?;
             self.close_days(&acks, &stop).await?;
+            self.tell_silences(&stop).await?;
             self.publish_live();
         }
         self.commit(&acks, &stop).await?;
@@ -223,102 +158,103 @@ impl Pipeline {
         acks: &mpsc::Sender<Acks>,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
+        self.look_at_clock();
         if burst.connection != self.connection {
             // What is not acknowledged over the old connection comes again over the new one.
             self.acks.clear();
             self.connection = burst.connection;
+            self.listening_since = self.intake.clock.now();
         }
         let messages = u32::try_from(burst.deliveries.len()).unwrap_or(u32::MAX);
-        let (readings, unacked) = (self.batch.readings.len(), self.acks.len());
+        let (readings, unacked) = (self.intake.batch.len(), self.acks.len());
         for delivery in burst.deliveries {
-            let ticked = self.deliver(&delivery);
+            let ticked = self.intake.take(&message(&delivery));
             self.acks.extend(delivery.packet);
-            if ticked && self.collector.poll_timeout().is_some_and(|due| due <= self.clock.now()) {
+            if ticked {
+                self.watch_silences();
+            }
+            if ticked && self.is_day_due() {
                 self.close_days(acks, stop).await?;
             }
-            if self.batch.readings.len() >= crate::commit_policy::MAX_BATCH {
+            if self.intake.batch.len() >= crate::commit_policy::MAX_BATCH {
                 self.commit(acks, stop).await?;
             }
         }
-        if self.batch.is_empty() {
+        self.intake.heard.drain(..).for_each(|sensor| self.live.changed(sensor));
+        if self.intake.batch.is_empty() {
             // Nothing to make durable: refusals and ticks only.
             self.acknowledge(acks);
         } else {
-            let readings = self.batch.readings.len().saturating_sub(readings);
+            let readings = self.intake.batch.len().saturating_sub(readings);
             let unacked = self.acks.len().saturating_sub(unacked);
             self.policy.handle_messages(Instant::now(), messages, readings, unacked);
         }
         Ok(())
     }
 
-    /// Takes one message; says whether it moved the clock.
-    fn deliver(&mut self, delivery: &Delivery) -> bool {
-        match self.routes.find(&delivery.topic) {
-            Route::Clock => return self.tick(&delivery.payload),
-            Route::Refused(reason) => self.refuse(reason, &delivery.topic),
-            Route::Sensor(number) => {
-                if let Err(reason) = self.read(number, &delivery.payload) {
-                    self.refuse(reason, &delivery.topic);
-                }
-            }
-        }
-        false
+    fn is_day_due(&self) -> bool {
+        let due = self.intake.collector.poll_timeout();
+        due.is_some_and(|due| due <= self.intake.clock.now())
     }
 
-    fn refuse(&self, reason: Refusal, topic: &str) {
-        self.links.metrics.refuse(reason);
-        debug!(%topic, %reason, "left out");
+    /// Notices that the clock was set, or jumped.
+    fn look_at_clock(&mut self) {
+        match self.intake.clock.refresh() {
+            None => return,
+            Some(ClockEvent::Trusted) => info!(now = %self.intake.clock.now(), "the clock is set"),
+            Some(ClockEvent::Stepped(by_ms)) => {
+                warn!(by_ms, "the clock was set to another time");
+                self.links.metrics.add(Counter::ClockSteps, 1);
+            }
+            Some(ClockEvent::Doubted(by_ms)) => {
+                warn!(by_ms, "the clock jumped; going on from before until that is confirmed");
+                self.links.metrics.add(Counter::ClockSteps, 1);
+            }
+        }
+        self.report_clock();
     }
 
-    fn tick(&mut self, payload: &[u8]) -> bool {
-        let text = std::str::from_utf8(payload).ok();
-        let Some(ms) = text.and_then(|text| text.trim().parse().ok()) else {
-            warn!("a clock tick is not a number of milliseconds");
-            return false;
-        };
-        self.clock.tick(UtcMillis(ms));
-        true
+    /// Says in `/health` while the time is not known.
+    fn report_clock(&self) {
+        let intake = &self.intake;
+        let detail = (!intake.clock.is_trusted()).then(|| {
+            format!(
+                "the clock cannot be believed; {} readings without a time wait for it",
+                intake.quarantined()
+            )
+        });
+        self.links.health.set(Condition::ClockUntrusted, detail);
     }
 
-    /// Decodes, checks, dates and gathers one message's reading.
-    fn read(&mut self, number: usize, payload: &[u8]) -> Result<(), Refusal> {
-        let decoded = decode::decode(payload)?;
-        let quantity = self.routes.quantity(number);
-        check_value(quantity, decoded.value)?;
-        if let Some(at) = decoded.ts {
-            self.clock.hint(at);
+    /// Dates and keeps the readings that waited for the clock, once it is set.
+    async fn release(
+        &mut self,
+        acks: &mpsc::Sender<Acks>,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        if self.intake.quarantined() == 0 || !self.intake.clock.is_trusted() {
+            return Ok(());
         }
-        let now = self.clock.now();
-        let sample = Sample { at: decoded.ts.unwrap_or(now), value: decoded.value };
-        let day = self.calendar.day_of(sample.at);
-        let sensor = match self.routes.sensor(number) {
-            Some(sensor) => sensor,
-            None => {
-                self.collector.check_time(now, &day, sample.at)?;
-                self.new_sensor(number)?
-            }
-        };
-        match self.collector.push(now, &day, Reading { sensor, sample })? {
-            Accepted::Open => {}
-            Accepted::OpensDay => {
-                info!(date = %day.date, "day opened");
-                self.batch.new_days.push(day);
-            }
-            Accepted::Late => self.links.metrics.add(Counter::Late, 1),
+        // Those of the batch must be in the store to be released from it.
+        self.commit(acks, stop).await?;
+        let waiting = self.intake.quarantined();
+        while self.release_some(stop).await? {
+            self.commit(acks, stop).await?;
         }
-        trace!(sensor = sensor.0, at = %sample.at, value = sample.value, "reading");
-        self.batch.readings.push((day.date, sensor, sample));
-        self.live.changed(sensor);
-        self.links.metrics.add(Counter::Accepted, 1);
+        let waiting = waiting.saturating_sub(self.intake.quarantined());
+        if waiting > 0 {
+            info!(readings = waiting, "dated the readings that waited for the clock");
+        }
         Ok(())
     }
 
-    fn new_sensor(&mut self, number: usize) -> Result<SensorIx, Refusal> {
-        let ix = self.collector.add_sensor(Baseline::default())?;
-        let (id, quantity) = self.routes.bind(number, ix);
-        info!(sensor = %id, %quantity, "new sensor");
-        self.batch.new_sensors.push(SensorRecord { ix, id, quantity });
-        Ok(ix)
+    async fn release_some(&mut self, stop: &CancellationToken) -> Result<bool, StoreError> {
+        loop {
+            match self.intake.release(&self.store) {
+                Ok(released) => return Ok(released),
+                Err(error) => self.wait_for_store(error, stop).await?,
+            }
+        }
     }
 
     /// Makes the batch durable, however often it takes, then acknowledges.
@@ -327,13 +263,11 @@ impl Pipeline {
         acks: &mpsc::Sender<Acks>,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
-        if !self.batch.is_empty() {
-            while let Err(error) =
-                self.store.append(&self.batch.as_batch()).and_then(|()| self.store.flush())
-            {
+        if !self.intake.batch.is_empty() {
+            while let Err(error) = self.write_batch() {
                 self.wait_for_store(error, stop).await?;
             }
-            self.batch.clear();
+            self.intake.batch.clear();
             self.links.metrics.add(Counter::Commits, 1);
             let (records, bytes) = self.store.journal_size();
             if records >= FOLD_RECORDS || bytes >= FOLD_BYTES {
@@ -343,6 +277,14 @@ impl Pipeline {
         self.acknowledge(acks);
         self.policy.handle_commit(Instant::now());
         Ok(())
+    }
+
+    /// Decides what is still unsure, and makes the batch durable.
+    fn write_batch(&mut self) -> Result<(), StoreError> {
+        self.intake.resolve(&self.store)?;
+        let late_due = self.intake.collector.settled_at(self.intake.clock.now());
+        self.store.append(&self.intake.batch.as_batch(late_due))?;
+        self.store.flush()
     }
 
     async fn fold(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
@@ -381,13 +323,12 @@ impl Pipeline {
     }
 }
 
-fn stored_baseline(store: &Store, sensor: SensorIx) -> Baseline {
-    let stored = store.sensor_state(sensor).ok().flatten();
-    // A baseline of another version is learnt anew rather than misread.
-    stored.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default()
-}
-
-/// The clock source decides whether ticks are listened to.
-pub(crate) fn clock_topic(config: &AgentConfig) -> Option<&str> {
-    (config.clock.source == ClockSource::Topic).then_some(config.clock.topic.as_str())
+fn message(delivery: &Delivery) -> Message<'_> {
+    Message {
+        topic: &delivery.topic,
+        payload: &delivery.payload,
+        packet: delivery.packet,
+        is_again: delivery.dup,
+        is_retained: delivery.retained,
+    }
 }

@@ -1,29 +1,18 @@
 //! What a replay publishes: rows of a CSV file or of a recorded broker stream, and clock ticks.
 
-use std::{
-    borrow::Cow,
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use daywise_core::{
-    decode::{MAX_PAYLOAD_BYTES, timestamp},
-    reading::Refusal,
-    time::UtcMillis,
-};
+use daywise_core::time::UtcMillis;
 use rumqttc::{Publish, QoS};
-use serde::Deserialize;
 
 use super::ReplayArgs;
 use crate::{
-    calendar::Calendar,
-    csv_input::{CsvReadings, InputError, Lines, RefusedRows, read_time},
+    commands::recorded::{Recorded, RecordedMessage},
+    csv_input::{CsvReadings, InputError, RefusedRows},
 };
 
 /// A tick is sent whenever this part of an hour changes.
 const TICK_MS: i64 = 60_000;
-/// MQTT's own limit.
-const MAX_TOPIC_BYTES: usize = 65_535;
 
 /// One message to publish, and when it belongs.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,7 +115,10 @@ impl Messages {
                     let payload = format!("{{\"ts\":{},\"value\":{:?}}}", row.at.0, row.value);
                     Message::reading(row.at, topic, payload.into_bytes())
                 }),
-                Rows::Recorded(recorded) => recorded.next_message()?,
+                Rows::Recorded(recorded) => recorded.next_message()?.map(|recorded| {
+                    let RecordedMessage { at, topic, payload, .. } = recorded;
+                    Message::reading(at, topic, payload)
+                }),
             };
             let Some(message) = message else { break };
             if message.at < self.days.0 || message.at >= self.days.1 {
@@ -181,130 +173,9 @@ impl Ticker {
     }
 }
 
-/// A recorded stream: one JSON object a line.
-struct Recorded {
-    path: PathBuf,
-    lines: Lines,
-    calendar: Calendar,
-    rows: u64,
-    refused: RefusedRows,
-}
-
-#[derive(Deserialize)]
-struct RecordedLine<'a> {
-    #[serde(borrow)]
-    recv: Recv<'a>,
-    #[serde(borrow)]
-    topic: Cow<'a, str>,
-    #[serde(borrow)]
-    payload: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    payload_b64: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Recv<'a> {
-    Number(f64),
-    #[serde(borrow)]
-    Text(Cow<'a, str>),
-}
-
-impl Recorded {
-    fn open(path: &Path, calendar: Calendar) -> Result<Self, InputError> {
-        let lines = Lines::open(path)
-            .map_err(|source| InputError::Open { path: path.to_owned(), source })?;
-        let refused = RefusedRows::new(path.display().to_string());
-        Ok(Self { path: path.to_owned(), lines, calendar, rows: 0, refused })
-    }
-
-    fn next_message(&mut self) -> Result<Option<Message>, InputError> {
-        loop {
-            let line = match self.lines.next_line() {
-                Ok(Some(line)) => line,
-                Ok(None) => return Ok(None),
-                Err(source) => return Err(self.read_error(source)),
-            };
-            self.rows += 1;
-            let number = line.number;
-            match line.text.and_then(|text| parse_recorded(text, &mut self.calendar)) {
-                Ok(message) => return Ok(Some(message)),
-                Err(reason) => self.refused.note(number, reason.name(), ""),
-            }
-        }
-    }
-
-    fn read_error(&self, source: io::Error) -> InputError {
-        InputError::Read { path: self.path.clone(), line: self.lines.number(), source }
-    }
-
-    fn finish(mut self) -> Result<(u64, RefusedRows), InputError> {
-        self.refused.tell();
-        if self.refused.total() >= self.rows {
-            return Err(InputError::NothingUsable { path: self.path, rows: self.rows });
-        }
-        Ok((self.rows, self.refused))
-    }
-}
-
-fn parse_recorded(text: &str, calendar: &mut Calendar) -> Result<Message, Refusal> {
-    let line: RecordedLine<'_> = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
-    let at = match line.recv {
-        Recv::Number(number) => timestamp::from_number(number)?,
-        Recv::Text(text) => read_time(&text, calendar)?,
-    };
-    let topic = line.topic.into_owned();
-    // A broker would cut the connection for these.
-    if topic.is_empty()
-        || topic.len() > MAX_TOPIC_BYTES
-        || topic.contains(['+', '#', '\0'])
-        || topic.starts_with('$')
-    {
-        return Err(Refusal::UnknownTopic);
-    }
-    let payload = match (line.payload, line.payload_b64) {
-        (Some(text), _) => text.into_owned().into_bytes(),
-        (None, Some(text)) => decode_base64(&text).ok_or(Refusal::Malformed)?,
-        (None, None) => return Err(Refusal::NoValue),
-    };
-    // Twice what the agent looks at, so that its own refusal can be replayed.
-    if payload.len() > 2 * MAX_PAYLOAD_BYTES {
-        return Err(Refusal::TooLarge);
-    }
-    Ok(Message::reading(at, topic, payload))
-}
-
-/// Standard base64, padded or not.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0_u32, 0);
-    for sign in text.trim_end_matches('=').bytes() {
-        let six = match sign {
-            b'A'..=b'Z' => sign - b'A',
-            b'a'..=b'z' => sign - b'a' + 26,
-            b'0'..=b'9' => sign - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(six);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push(u8::try_from((bits >> held) & 0xff).ok()?);
-        }
-    }
-    // A single sign left over carries no byte.
-    (held < 6).then_some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn utc() -> Calendar {
-        Calendar::utc()
-    }
 
     #[test]
     fn the_clock_ticks_once_a_minute_and_never_back() {
@@ -315,39 +186,5 @@ mod tests {
         let expected = [Some(59_000), None, Some(60_000), None, None, None, Some(300_000)];
         assert_eq!(ticks, expected);
         assert_eq!(clock.newest, Some(UtcMillis(300_000)));
-    }
-
-    #[test]
-    fn recorded_lines_are_published_as_they_are() {
-        let parse = |text: &str| parse_recorded(text, &mut utc());
-        let message =
-            parse(r#"{"recv":"2024-03-24T23:00:00.5Z","topic":"a/b","payload":"{\"v\":1}","x":1}"#)
-                .unwrap();
-        assert_eq!(message.at, UtcMillis(1_711_321_200_500));
-        assert_eq!(
-            (message.publish.topic.as_str(), &message.publish.payload[..]),
-            ("a/b", &b"{\"v\":1}"[..])
-        );
-        let bytes = parse(r#"{"recv":1711321200,"topic":"a","payload_b64":"//4B"}"#).unwrap();
-        assert_eq!(&bytes.publish.payload[..], [0xff, 0xfe, 1]);
-        for (text, reason) in [
-            ("{", Refusal::Malformed),
-            (r#"{"recv":"x","topic":"a","payload":""}"#, Refusal::BadTimestamp),
-            (r#"{"recv":1711321200,"topic":"a/#","payload":""}"#, Refusal::UnknownTopic),
-            (r#"{"recv":1711321200,"topic":"$SYS/x","payload":""}"#, Refusal::UnknownTopic),
-            (r#"{"recv":1711321200,"topic":"a"}"#, Refusal::NoValue),
-            (r#"{"recv":1711321200,"topic":"a","payload_b64":"?"}"#, Refusal::Malformed),
-        ] {
-            assert_eq!(parse(text).unwrap_err(), reason, "{text}");
-        }
-    }
-
-    #[test]
-    fn base64_reads_with_and_without_padding() {
-        assert_eq!(decode_base64("aGk="), Some(b"hi".to_vec()));
-        assert_eq!(decode_base64("aGk"), Some(b"hi".to_vec()));
-        assert_eq!(decode_base64(""), Some(vec![]));
-        assert_eq!(decode_base64("a"), None);
-        assert_eq!(decode_base64("a b="), None);
     }
 }

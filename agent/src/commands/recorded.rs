@@ -1,0 +1,203 @@
+//! A recorded broker stream: one JSON object a line, with `recv`, `topic` and `payload` (text) or
+//! `payload_b64`.
+
+use std::{
+    borrow::Cow,
+    io,
+    path::{Path, PathBuf},
+};
+
+use daywise_core::{
+    decode::{MAX_PAYLOAD_BYTES, timestamp},
+    reading::Refusal,
+    time::UtcMillis,
+};
+use serde::Deserialize;
+
+use crate::{
+    calendar::Calendar,
+    csv_input::{InputError, Lines, RefusedRows, read_time},
+};
+
+/// MQTT's own limit.
+const MAX_TOPIC_BYTES: usize = 65_535;
+
+/// A recorded message, and when the broker had sent it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RecordedMessage {
+    /// Its line in the file, from 1.
+    pub(super) line: u64,
+    /// When it was received.
+    pub(super) at: UtcMillis,
+    /// Its topic.
+    pub(super) topic: String,
+    /// Its content.
+    pub(super) payload: Vec<u8>,
+}
+
+/// A recorded stream: one JSON object a line.
+pub(super) struct Recorded {
+    path: PathBuf,
+    lines: Lines,
+    calendar: Calendar,
+    rows: u64,
+    refused: RefusedRows,
+}
+
+#[derive(Deserialize)]
+struct RecordedLine<'a> {
+    #[serde(borrow)]
+    recv: Recv<'a>,
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    #[serde(borrow)]
+    payload: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload_b64: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Recv<'a> {
+    Number(f64),
+    #[serde(borrow)]
+    Text(Cow<'a, str>),
+}
+
+impl Recorded {
+    pub(super) fn open(path: &Path, calendar: Calendar) -> Result<Self, InputError> {
+        let lines = Lines::open(path)
+            .map_err(|source| InputError::Open { path: path.to_owned(), source })?;
+        let refused = RefusedRows::new(path.display().to_string());
+        Ok(Self { path: path.to_owned(), lines, calendar, rows: 0, refused })
+    }
+
+    /// The next message; lines that hold none are counted and left out.
+    pub(super) fn next_message(&mut self) -> Result<Option<RecordedMessage>, InputError> {
+        while let Some(line) = self.next_line()? {
+            match line {
+                Ok(message) => return Ok(Some(message)),
+                Err((number, reason)) => self.refused.note(number, reason.name(), ""),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next line's message, or its number and why it holds none.
+    pub(super) fn next_line(
+        &mut self,
+    ) -> Result<Option<Result<RecordedMessage, (u64, Refusal)>>, InputError> {
+        let line = match self.lines.next_line() {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(None),
+            Err(source) => return Err(self.read_error(source)),
+        };
+        self.rows += 1;
+        let number = line.number;
+        let parsed = line.text.and_then(|text| parse_recorded(text, &mut self.calendar));
+        Ok(Some(match parsed {
+            Ok((at, topic, payload)) => Ok(RecordedMessage { line: number, at, topic, payload }),
+            Err(reason) => Err((number, reason)),
+        }))
+    }
+
+    fn read_error(&self, source: io::Error) -> InputError {
+        InputError::Read { path: self.path.clone(), line: self.lines.number(), source }
+    }
+
+    pub(super) fn finish(mut self) -> Result<(u64, RefusedRows), InputError> {
+        self.refused.tell();
+        if self.refused.total() >= self.rows {
+            return Err(InputError::NothingUsable { path: self.path, rows: self.rows });
+        }
+        Ok((self.rows, self.refused))
+    }
+}
+
+fn parse_recorded(
+    text: &str,
+    calendar: &mut Calendar,
+) -> Result<(UtcMillis, String, Vec<u8>), Refusal> {
+    let line: RecordedLine<'_> = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
+    let at = match line.recv {
+        Recv::Number(number) => timestamp::from_number(number)?,
+        Recv::Text(text) => read_time(&text, calendar)?,
+    };
+    let topic = line.topic.into_owned();
+    // A broker would cut the connection for these.
+    if topic.is_empty()
+        || topic.len() > MAX_TOPIC_BYTES
+        || topic.contains(['+', '#', '\0'])
+        || topic.starts_with('$')
+    {
+        return Err(Refusal::UnknownTopic);
+    }
+    let payload = match (line.payload, line.payload_b64) {
+        (Some(text), _) => text.into_owned().into_bytes(),
+        (None, Some(text)) => decode_base64(&text).ok_or(Refusal::Malformed)?,
+        (None, None) => return Err(Refusal::NoValue),
+    };
+    // Twice what the agent looks at, so that its own refusal can be replayed.
+    if payload.len() > 2 * MAX_PAYLOAD_BYTES {
+        return Err(Refusal::TooLarge);
+    }
+    Ok((at, topic, payload))
+}
+
+/// Standard base64, padded or not.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut held) = (0_u32, 0);
+    for sign in text.trim_end_matches('=').bytes() {
+        let six = match sign {
+            b'A'..=b'Z' => sign - b'A',
+            b'a'..=b'z' => sign - b'a' + 26,
+            b'0'..=b'9' => sign - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(six);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from((bits >> held) & 0xff).ok()?);
+        }
+    }
+    // A single sign left over carries no byte.
+    (held < 6).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recorded_lines_are_taken_as_they_are() {
+        let parse = |text: &str| parse_recorded(text, &mut Calendar::utc());
+        let text = r#"{"recv":"2024-03-24T23:00:00.5Z","topic":"a/b","payload":"{\"v\":1}","x":1}"#;
+        let expected = (UtcMillis(1_711_321_200_500), "a/b".to_owned(), b"{\"v\":1}".to_vec());
+        assert_eq!(parse(text), Ok(expected));
+        let bytes = parse(r#"{"recv":1711321200,"topic":"a","payload_b64":"//4B"}"#).unwrap();
+        assert_eq!(bytes.2, [0xff, 0xfe, 1]);
+        for (text, reason) in [
+            ("{", Refusal::Malformed),
+            (r#"{"recv":"x","topic":"a","payload":""}"#, Refusal::BadTimestamp),
+            (r#"{"recv":1711321200,"topic":"a/#","payload":""}"#, Refusal::UnknownTopic),
+            (r#"{"recv":1711321200,"topic":"$SYS/x","payload":""}"#, Refusal::UnknownTopic),
+            (r#"{"recv":1711321200,"topic":"a"}"#, Refusal::NoValue),
+            (r#"{"recv":1711321200,"topic":"a","payload_b64":"?"}"#, Refusal::Malformed),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), reason, "{text}");
+        }
+    }
+
+    #[test]
+    fn base64_reads_with_and_without_padding() {
+        assert_eq!(decode_base64("aGk="), Some(b"hi".to_vec()));
+        assert_eq!(decode_base64("aGk"), Some(b"hi".to_vec()));
+        assert_eq!(decode_base64(""), Some(vec![]));
+        assert_eq!(decode_base64("a"), None);
+        assert_eq!(decode_base64("a b="), None);
+    }
+}

@@ -1,0 +1,381 @@
+//! From a message to readings that may be kept: decode, check, time, day, repeats.
+//!
+//! What can be decided without the disk is decided as the message comes. A reading that the store
+//! may hold already (it lies before others, or its day has closed) is gathered as unsure, and
+//! [`Intake::resolve`] asks the store about all of them at once before the next commit. So every
+//! reading is kept exactly once, whatever the broker repeats and however often the power goes,
+//! and the first value of an instant stays.
+//!
+//! The running agent and `decode` share this code; only what is done with a [`Verdict`] differs.
+
+mod redelivery;
+mod resolve;
+pub(crate) mod route;
+mod times;
+mod verdict;
+
+use std::sync::Arc;
+
+use daywise_core::{
+    baseline::Baseline,
+    collect::{Accepted, Collector, Standing},
+    decode,
+    reading::{Reading, Refusal, Sample, SensorIx, check_value},
+    time::{LocalDay, UtcMillis},
+};
+use tracing::{debug, info, trace, warn};
+
+use self::{
+    redelivery::Redelivery,
+    route::{Route, Routes},
+};
+pub(crate) use self::{
+    resolve::Unsure,
+    verdict::{Status, Verdict},
+};
+use crate::{
+    calendar::Calendar,
+    clock::Clock,
+    config::AgentConfig,
+    metrics::{Counter, Metrics},
+    site_days::{SiteDays, moved},
+    store::{Batch, DayReading, Held, SensorRecord, Store, StoreError},
+};
+
+/// One message from the broker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<'a> {
+    /// Its topic.
+    pub(crate) topic: &'a str,
+    /// Its content.
+    pub(crate) payload: &'a [u8],
+    /// Its number on this connection; `None` at QoS 0.
+    pub(crate) packet: Option<u16>,
+    /// The broker says that it sent it before.
+    pub(crate) is_again: bool,
+    /// The broker had kept it for whoever subscribes.
+    pub(crate) is_retained: bool,
+}
+
+/// What the next group commit adds.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    new_sensors: Vec<SensorRecord>,
+    new_days: Vec<LocalDay>,
+    readings: Vec<DayReading>,
+    unsure: Vec<Unsure>,
+    quarantined: Vec<Held>,
+    released: Option<u64>,
+    deliveries: Vec<u32>,
+    offsets: Vec<(SensorIx, Option<i64>)>,
+}
+
+impl Gathered {
+    /// Whether there is nothing to make durable.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+            && self.new_sensors.is_empty()
+            && self.new_days.is_empty()
+            && self.released.is_none()
+            && self.offsets.is_empty()
+    }
+
+    /// Readings, those included that may turn out to be held already.
+    pub(crate) fn len(&self) -> usize {
+        self.readings.len() + self.unsure.len() + self.quarantined.len()
+    }
+
+    /// What the store is to take; late readings make their days due at `late_due`.
+    pub(crate) fn as_batch(&self, late_due: UtcMillis) -> Batch<'_> {
+        Batch {
+            new_sensors: &self.new_sensors,
+            new_days: &self.new_days,
+            readings: &self.readings,
+            late_due,
+            quarantined: &self.quarantined,
+            released: self.released,
+            deliveries: &self.deliveries,
+            offsets: &self.offsets,
+        }
+    }
+
+    /// It is durable.
+    pub(crate) fn clear(&mut self) {
+        self.new_sensors.clear();
+        self.new_days.clear();
+        self.readings.clear();
+        self.quarantined.clear();
+        self.released = None;
+        self.deliveries.clear();
+        self.offsets.clear();
+    }
+}
+
+/// What becomes of a reading whose place in time is known.
+enum Judged {
+    Keep(LocalDay, Reading),
+    Ask(LocalDay, Reading),
+    Hold(Held),
+}
+
+/// The state that readings are judged by.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) clock: Clock,
+    pub(crate) days: SiteDays,
+    pub(crate) collector: Collector,
+    pub(crate) routes: Routes,
+    pub(crate) batch: Gathered,
+    /// Sensors with a reading that was accepted since this was last emptied.
+    pub(crate) heard: Vec<SensorIx>,
+    /// What was decided, while someone wants to know.
+    pub(crate) verdicts: Option<Vec<Verdict>>,
+    redelivery: Redelivery,
+    metrics: Arc<Metrics>,
+    rules: times::TimeRules,
+    quarantined: u64,
+    clocks_off: u64,
+    messages: u64,
+}
+
+impl Intake {
+    /// Takes up where the store left off.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub(crate) fn new(
+        config: &AgentConfig,
+        calendar: Calendar,
+        store: &Store,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
+        let mut collector = Collector::new(config.limits());
+        let mut routes = Routes::new(config);
+        for sensor in store.sensors()? {
+            collector.restore_sensor(stored_baseline(store, sensor.ix));
+            routes.add_sensor(sensor.ix, sensor.id, sensor.quantity);
+        }
+        let offsets = store.offsets()?;
+        for &(sensor, offset_ms) in &offsets {
+            routes.restore_offset(sensor, offset_ms);
+        }
+        let mut newest = UtcMillis::default();
+        let open = store.open_days();
+        open.iter().for_each(|day| collector.restore_day(*day));
+        let mut readings = 0_u64;
+        store.restore(&mut |date, sensor, sample: Sample| {
+            collector.restore(date, sensor, sample);
+            newest = newest.max(sample.at);
+            readings += 1;
+        })?;
+        let newest_reading = newest;
+        // A day that has closed had ended. Without this a clock that knows no better, such as one
+        // not set since the power came back, would refuse what the broker has kept for us.
+        if let Some(day) = store.newest_closed_day() {
+            newest = newest.max(day.end);
+        }
+        let clock = Clock::new(&config.clock, newest);
+        for (date, sensor, due) in store.dirty_due() {
+            collector.restore_dirty(date, sensor, due);
+        }
+        if store.zone()?.as_deref() != Some(calendar.name()) {
+            let moved: Vec<LocalDay> = open
+                .iter()
+                .map(|day| moved(*day, &calendar, newest_reading, clock.now()))
+                .collect();
+            store.set_zone(calendar.name(), &moved)?;
+            moved.iter().for_each(|day| collector.restore_day(*day));
+        }
+        info!(
+            sensors = collector.sensor_count(),
+            open_days = collector.open_days(),
+            readings,
+            "restored from the store"
+        );
+        Ok(Self {
+            clock,
+            days: SiteDays::new(calendar, store.local_days()),
+            collector,
+            routes,
+            batch: Gathered::default(),
+            heard: Vec::new(),
+            verdicts: None,
+            redelivery: Redelivery::restored(store.deliveries()?),
+            metrics,
+            rules: times::TimeRules::new(config),
+            quarantined: store.quarantined_len(),
+            clocks_off: offsets.len() as u64,
+            messages: 0,
+        })
+    }
+
+    /// Takes one message; says whether it moved the clock.
+    pub(crate) fn take(&mut self, message: &Message<'_>) -> bool {
+        self.messages += 1;
+        match self.routes.find(message.topic) {
+            Route::Clock => return self.tick(message.payload),
+            Route::Refused(reason) => self.leave_out(message, None, reason),
+            Route::Sensor(number) => match decode::decode(message.payload) {
+                Ok(decoded) => self.reading(message, number, decoded.ts, Ok(decoded.value)),
+                Err(reason) => self.leave_out(message, Some(number), reason),
+            },
+            Route::Fields { source, first } => self.fields(message, source, first),
+        }
+        false
+    }
+
+    /// The number that the next message gets in its verdicts.
+    pub(crate) fn next_message(&self) -> u64 {
+        self.messages.saturating_add(1)
+    }
+
+    fn tick(&mut self, payload: &[u8]) -> bool {
+        let text = std::str::from_utf8(payload).ok();
+        let Some(ms) = text.and_then(|text| text.trim().parse().ok()) else {
+            warn!("a clock tick is not a number of milliseconds");
+            return false;
+        };
+        self.clock.tick(UtcMillis(ms));
+        true
+    }
+
+    fn fields(&mut self, message: &Message<'_>, source: usize, first: usize) {
+        let read = match self.routes.read_fields(source, message.payload) {
+            Ok(read) => read,
+            Err(reason) => return self.leave_out(message, None, reason),
+        };
+        for (place, value) in read.values {
+            if let Some(number) = self.routes.of_field(first, place) {
+                self.reading(message, number, read.ts, value);
+            }
+        }
+    }
+
+    fn leave_out(&mut self, message: &Message<'_>, number: Option<usize>, reason: Refusal) {
+        debug!(topic = %message.topic, %reason, "left out");
+        self.conclude(Verdict::of(self.messages, number), Status::left_out(reason));
+    }
+
+    /// Checks, dates and gathers one reading.
+    fn reading(
+        &mut self,
+        message: &Message<'_>,
+        number: usize,
+        stamp: Option<UtcMillis>,
+        value: Result<f64, Refusal>,
+    ) {
+        let mut about = Verdict::of(self.messages, Some(number));
+        about.at = stamp;
+        match value.and_then(|value| self.judge(message, &mut about, stamp, value)) {
+            Ok(judged) => {
+                if stamp.is_none() {
+                    self.batch.deliveries.extend(self.redelivery.remember(message));
+                }
+                self.carry_out(about, judged);
+            }
+            Err(reason) => {
+                debug!(topic = %message.topic, %reason, "left out");
+                self.conclude(about, Status::left_out(reason));
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        message: &Message<'_>,
+        about: &mut Verdict,
+        stamp: Option<UtcMillis>,
+        value: f64,
+    ) -> Result<Judged, Refusal> {
+        about.value = Some(value);
+        let number = about.sensor.unwrap_or(usize::MAX);
+        check_value(self.routes.quantity(number), value)?;
+        let at = match stamp {
+            Some(stamp) => self.corrected(number, stamp),
+            None if message.is_retained => return Err(Refusal::Stale),
+            None if self.redelivery.knows(message) => return Err(Refusal::Duplicate),
+            None => self.arrival(number, value)?,
+        };
+        about.at = Some(at);
+        if self.must_wait(stamp.is_some(), at) {
+            return self.hold(number, stamp, value).map(Judged::Hold);
+        }
+        self.place(about, at, value)
+    }
+
+    /// Finds the day and the standing of a reading whose time is settled.
+    fn place(&mut self, about: &mut Verdict, at: UtcMillis, value: f64) -> Result<Judged, Refusal> {
+        let now = self.clock.now();
+        let day = self.days.day_of(at);
+        about.date = Some(day.date);
+        // Before a sensor is bound, so that nonsense takes no sensor's place.
+        self.collector.check_time(now, &day, at)?;
+        let sensor = self.bound(about.sensor.unwrap_or(usize::MAX))?;
+        let reading = Reading { sensor, sample: Sample { at, value } };
+        Ok(match self.collector.judge(now, &day, &reading)? {
+            Standing::Fresh => Judged::Keep(day, reading),
+            Standing::Unsure => Judged::Ask(day, reading),
+        })
+    }
+
+    fn carry_out(&mut self, about: Verdict, judged: Judged) {
+        match judged {
+            Judged::Keep(day, reading) => self.keep(about, &day, reading),
+            Judged::Ask(day, reading) => self.batch.unsure.push(Unsure { about, day, reading }),
+            Judged::Hold(held) => {
+                self.batch.quarantined.push(held);
+                self.quarantined += 1;
+                self.conclude(about, Status::Quarantined);
+            }
+        }
+    }
+
+    /// The reading is not held yet: takes it.
+    fn keep(&mut self, about: Verdict, day: &LocalDay, reading: Reading) {
+        let Reading { sensor, sample } = reading;
+        match self.collector.accept(self.clock.now(), day, reading) {
+            Accepted::Open => {}
+            Accepted::OpensDay => {
+                info!(date = %day.date, "day opened");
+                self.days.add(*day);
+                self.batch.new_days.push(*day);
+            }
+            Accepted::Late => self.metrics.add(Counter::Late, 1),
+        }
+        trace!(sensor = sensor.0, at = %sample.at, value = sample.value, "reading");
+        self.batch.readings.push((day.date, sensor, sample));
+        self.heard.push(sensor);
+        self.conclude(about, Status::Accepted);
+    }
+
+    /// The sensor's number in the store; a new one gets its own.
+    fn bound(&mut self, number: usize) -> Result<SensorIx, Refusal> {
+        if let Some(sensor) = self.routes.sensor(number) {
+            return Ok(sensor);
+        }
+        let ix = self.collector.add_sensor(Baseline::default())?;
+        let (id, quantity) = self.routes.bind(number, ix);
+        info!(sensor = %id, %quantity, "new sensor");
+        self.batch.new_sensors.push(SensorRecord { ix, id, quantity });
+        Ok(ix)
+    }
+
+    fn conclude(&mut self, about: Verdict, status: Status) {
+        match status {
+            Status::Accepted => self.metrics.add(Counter::Accepted, 1),
+            Status::Quarantined => self.metrics.add(Counter::Quarantined, 1),
+            Status::Duplicate(reason) | Status::Refused(reason) | Status::Ignored(reason) => {
+                self.metrics.refuse(reason);
+            }
+        }
+        if let Some(verdicts) = &mut self.verdicts {
+            verdicts.push(Verdict { status, ..about });
+        }
+    }
+}
+
+fn stored_baseline(store: &Store, sensor: SensorIx) -> Baseline {
+    let stored = store.sensor_state(sensor).ok().flatten();
+    // A baseline of another version is learnt anew rather than misread.
+    stored.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default()
+}

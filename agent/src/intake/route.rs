@@ -1,0 +1,308 @@
+//! From a topic to a sensor, remembered, so that the templates are matched once per topic.
+
+use std::collections::HashMap;
+
+use daywise_core::{
+    decode::{
+        check_sensor_id,
+        fields::{self, Fields},
+        template::{Template, Unidentified},
+    },
+    device_clock::DeviceClock,
+    quantity::Quantity,
+    reading::{Refusal, SensorIx},
+};
+
+use crate::config::{AgentConfig, ClockSource};
+
+/// Topics remembered per allowed sensor: several topics may lead to one sensor, and unknown
+/// topics are remembered too. Beyond that a topic is matched each time.
+const TOPICS_PER_SENSOR: usize = 4;
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// It is a tick of the clock.
+    Clock,
+    /// To the sensor with this number in [`Routes`].
+    Sensor(usize),
+    /// To several sensors, one for each field that the source names.
+    Fields {
+        /// The source.
+        source: usize,
+        /// The first one's number; the others follow it.
+        first: usize,
+    },
+    /// Nowhere.
+    Refused(Refusal),
+}
+
+#[derive(Debug)]
+struct Known {
+    id: String,
+    quantity: Quantity,
+    /// Of the device behind it.
+    clock: DeviceClock,
+    /// Given with the first reading that is kept, so that a topic full of nonsense takes no
+    /// sensor's place.
+    ix: Option<SensorIx>,
+}
+
+/// A source as it is matched.
+#[derive(Debug)]
+struct Source {
+    template: Template,
+    quantity: Option<Quantity>,
+    fields: Vec<String>,
+    time: Option<String>,
+}
+
+/// All topics and sensors seen.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    sources: Vec<Source>,
+    clock_topic: Option<String>,
+    topics: HashMap<String, Route>,
+    max_topics: usize,
+    numbers: HashMap<String, usize>,
+    known: Vec<Known>,
+    max_known: usize,
+    /// Numbers of the sensors of topics with fields, a topic's beside each other.
+    rows: Vec<usize>,
+}
+
+impl Routes {
+    pub(crate) fn new(config: &AgentConfig) -> Self {
+        let parsed = config.sources.iter().filter_map(|source| {
+            // The config was checked: every template parses.
+            Template::parse(&source.topic).ok().map(|template| Source {
+                template,
+                quantity: source.quantity,
+                fields: source.fields.clone(),
+                time: source.time.clone(),
+            })
+        });
+        let max_topics = config.days.max_sensors.get().saturating_mul(TOPICS_PER_SENSOR);
+        Self {
+            sources: parsed.collect(),
+            clock_topic: clock_topic(config).map(str::to_owned),
+            topics: HashMap::new(),
+            max_topics,
+            numbers: HashMap::new(),
+            known: Vec::new(),
+            max_known: max_topics,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Takes back a stored sensor.
+    pub(crate) fn add_sensor(&mut self, ix: SensorIx, id: String, quantity: Quantity) {
+        self.numbers.insert(id.clone(), self.known.len());
+        self.known.push(Known { id, quantity, clock: DeviceClock::default(), ix: Some(ix) });
+    }
+
+    pub(crate) fn find(&mut self, topic: &str) -> Route {
+        if let Some(route) = self.topics.get(topic) {
+            return *route;
+        }
+        let route = self.identify(topic);
+        if self.topics.len() < self.max_topics {
+            self.topics.insert(topic.to_owned(), route);
+        }
+        route
+    }
+
+    fn identify(&mut self, topic: &str) -> Route {
+        if self.clock_topic.as_deref() == Some(topic) {
+            return Route::Clock;
+        }
+        let mut reason = Refusal::UnknownTopic;
+        let mut found = None;
+        for (place, source) in self.sources.iter().enumerate() {
+            match source.template.try_identify(topic, source.quantity) {
+                Ok((id, quantity)) => {
+                    found = Some((place, id, quantity));
+                    break;
+                }
+                Err(Unidentified::Sensor(_)) => reason = Refusal::BadSensor,
+                Err(Unidentified::Topic) => {}
+            }
+        }
+        let Some((place, id, quantity)) = found else { return Route::Refused(reason) };
+        let fields = self.sources.get(place).map(|source| source.fields.as_slice());
+        let fields = fields.unwrap_or_default();
+        if fields.is_empty() {
+            return self.number(id, quantity).map_or_else(Route::Refused, Route::Sensor);
+        }
+        let given = self.sources.get(place).and_then(|source| source.quantity);
+        let ids: Vec<(String, Quantity)> = fields
+            .iter()
+            .map(|path| {
+                let leaf = path.rsplit('.').next().unwrap_or(path);
+                (format!("{id}/{leaf}"), given.unwrap_or_else(|| Quantity::infer(leaf)))
+            })
+            .collect();
+        self.numbers_in_a_row(ids)
+            .map_or_else(Route::Refused, |first| Route::Fields { source: place, first })
+    }
+
+    fn number(&mut self, id: String, quantity: Quantity) -> Result<usize, Refusal> {
+        if let Some(&number) = self.numbers.get(&id) {
+            return Ok(number);
+        }
+        if check_sensor_id(&id).is_err() {
+            return Err(Refusal::BadSensor);
+        }
+        self.push(id, quantity)
+    }
+
+    fn push(&mut self, id: String, quantity: Quantity) -> Result<usize, Refusal> {
+        if self.known.len() >= self.max_known {
+            return Err(Refusal::TooManySensors);
+        }
+        let number = self.known.len();
+        self.numbers.insert(id.clone(), number);
+        self.known.push(Known { id, quantity, clock: DeviceClock::default(), ix: None });
+        Ok(number)
+    }
+
+    /// One list of numbers for each topic with fields, so that a route stays a few bytes.
+    fn numbers_in_a_row(&mut self, ids: Vec<(String, Quantity)>) -> Result<usize, Refusal> {
+        let numbers: Result<Vec<usize>, Refusal> =
+            ids.into_iter().map(|(id, quantity)| self.number(id, quantity)).collect();
+        let first = self.rows.len();
+        self.rows.append(&mut numbers?);
+        Ok(first)
+    }
+
+    /// Reads the fields of a message to a source that names them.
+    pub(crate) fn read_fields(&self, source: usize, payload: &[u8]) -> Result<Fields, Refusal> {
+        let source = self.sources.get(source).ok_or(Refusal::UnknownTopic)?;
+        fields::decode(payload, source.time.as_deref(), &source.fields)
+    }
+
+    /// The number of the sensor that a field leads to.
+    pub(crate) fn of_field(&self, first: usize, place: usize) -> Option<usize> {
+        self.rows.get(first.saturating_add(place)).copied()
+    }
+
+    pub(crate) fn quantity(&self, number: usize) -> Quantity {
+        self.known.get(number).map(|known| known.quantity).unwrap_or_default()
+    }
+
+    /// The clock of the device behind a sensor.
+    pub(crate) fn device_clock(&mut self, number: usize) -> Option<&mut DeviceClock> {
+        self.known.get_mut(number).map(|known| &mut known.clock)
+    }
+
+    /// The number here of a stored sensor.
+    pub(crate) fn number_of(&self, ix: SensorIx) -> Option<usize> {
+        let place = usize::try_from(ix.0).ok()?;
+        // Sensors are numbered in the order they are bound, which is nearly that of `known`.
+        let near = self.known.get(place).is_some_and(|known| known.ix == Some(ix));
+        if near { Some(place) } else { self.known.iter().position(|known| known.ix == Some(ix)) }
+    }
+
+    /// Id and quantity of a sensor, stored or not.
+    pub(crate) fn named(&self, number: usize) -> Option<(&str, Quantity)> {
+        self.known.get(number).map(|known| (known.id.as_str(), known.quantity))
+    }
+
+    pub(crate) fn sensor(&self, number: usize) -> Option<SensorIx> {
+        self.known.get(number).and_then(|known| known.ix)
+    }
+
+    /// Gives a sensor its number in the store; returns its id and quantity.
+    pub(crate) fn bind(&mut self, number: usize, ix: SensorIx) -> (String, Quantity) {
+        let known = self.known.get_mut(number);
+        known.map_or_else(Default::default, |known| {
+            known.ix = Some(ix);
+            (known.id.clone(), known.quantity)
+        })
+    }
+
+    /// Id and quantity of a stored sensor.
+    pub(crate) fn describe(&self, ix: SensorIx) -> Option<(&str, Quantity)> {
+        self.number_of(ix).and_then(|number| self.named(number))
+    }
+}
+
+/// The clock source decides whether ticks are listened to.
+fn clock_topic(config: &AgentConfig) -> Option<&str> {
+    (config.clock.source == ClockSource::Topic).then_some(config.clock.topic.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(max_sensors: usize) -> Routes {
+        let text = format!(
+            r#"
+            gateway = "gw"
+            state_dir = "/tmp"
+            mqtt = {{ url = "mqtt://localhost" }}
+            sources = [
+                {{ topic = "site/+/{{sensor}}/{{quantity}}" }},
+                {{ topic = "raw/{{sensor#}}" }},
+                {{ topic = "plant/{{sensor}}/+", fields = ["air.co2", "lux"] }},
+            ]
+            days = {{ max_sensors = {max_sensors} }}
+            clock = {{ source = "topic", topic = "raw/clock" }}
+            "#
+        );
+        Routes::new(&AgentConfig::parse(&text).unwrap())
+    }
+
+    #[test]
+    fn topics_lead_to_sensors_the_clock_or_nowhere() {
+        let mut routes = routes(10);
+        let boiler = routes.find("site/a/boiler/temperature");
+        assert_eq!(boiler, Route::Sensor(0));
+        assert_eq!(routes.quantity(0), Quantity::Temperature);
+        assert_eq!(routes.find("site/b/boiler/temperature"), boiler, "the building is skipped");
+        assert_eq!(routes.find("raw/clock"), Route::Clock);
+        assert_eq!(routes.find("other/topic"), Route::Refused(Refusal::UnknownTopic));
+        assert_eq!(routes.find("raw/a//b"), Route::Refused(Refusal::BadSensor));
+    }
+
+    #[test]
+    fn a_sensor_is_numbered_when_it_is_bound() {
+        let mut routes = routes(10);
+        routes.find("raw/nonsense");
+        routes.find("raw/kitchen/humidity");
+        assert_eq!(routes.sensor(1), None);
+        let bound = routes.bind(1, SensorIx(0));
+        assert_eq!(bound, ("kitchen/humidity".to_owned(), Quantity::Humidity));
+        assert_eq!(routes.sensor(1), Some(SensorIx(0)));
+        assert_eq!(routes.describe(SensorIx(0)), Some(("kitchen/humidity", Quantity::Humidity)));
+    }
+
+    #[test]
+    fn endless_new_topics_take_no_memory() {
+        let mut routes = routes(1);
+        for number in 0..100 {
+            routes.find(&format!("raw/{number}"));
+            routes.find(&format!("elsewhere/{number}"));
+        }
+        assert_eq!(routes.known.len(), TOPICS_PER_SENSOR);
+        assert!(routes.topics.len() <= TOPICS_PER_SENSOR);
+        assert_eq!(routes.find("raw/new"), Route::Refused(Refusal::TooManySensors));
+    }
+
+    #[test]
+    fn a_source_with_fields_leads_to_a_sensor_for_each() {
+        let mut routes = routes(10);
+        let Route::Fields { source, first } = routes.find("plant/seven/co2") else {
+            panic!("several sensors")
+        };
+        assert_eq!(routes.find("plant/seven/other"), Route::Fields { source, first: first + 2 });
+        let read = routes.read_fields(source, br#"{"air":{"co2":400},"lux":3}"#).unwrap();
+        assert_eq!(read.values[..], [(0, Ok(400.0)), (1, Ok(3.0))]);
+        let lux = routes.of_field(first, 1).unwrap();
+        assert_eq!(routes.named(lux), Some(("seven/lux", Quantity::Illuminance)));
+        let co2 = routes.of_field(first, 0).unwrap();
+        assert_eq!(routes.named(co2).unwrap().0, "seven/co2");
+        assert_eq!(routes.of_field(first + 2, 0), Some(co2), "the same device on another topic");
+    }
+}

@@ -1,0 +1,66 @@
+//! Sensors that stop reporting, and those that come back: told locally and to the server.
+
+use std::time::{Duration, Instant};
+
+use daywise_core::{collect::SilenceChange, time::UtcMillis};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::Pipeline;
+use crate::{metrics::Counter, store::StoreError};
+
+/// All sensors are looked at this often,
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// or whenever the agent's clock has moved on by this, as it does fast in a replay.
+const LOOK_EVERY_MS: i64 = 60_000;
+
+/// What was noticed and is not yet told.
+#[derive(Debug, Default)]
+pub(super) struct Silences {
+    untold: Vec<SilenceChange>,
+    silent: u64,
+    looked: Option<(Instant, UtcMillis)>,
+}
+
+impl Pipeline {
+    /// Notices which sensors fell silent or were heard again, if it is time to look.
+    pub(super) fn watch_silences(&mut self) {
+        let (instant, now) = (Instant::now(), self.intake.clock.now());
+        if let Some((looked, then)) = self.silences.looked
+            && instant.duration_since(looked) < LOOK_EVERY
+            && now.since(then) < LOOK_EVERY_MS
+        {
+            return;
+        }
+        self.silences.looked = Some((instant, now));
+        let mut changes = self.intake.collector.poll_silences(now, self.listening_since);
+        for change in &changes {
+            let sensor = self.intake.routes.describe(change.sensor).map_or("", |(id, _)| id);
+            let silences = &mut self.silences;
+            match change.until {
+                None => {
+                    silences.silent += 1;
+                    info!(sensor, since = %change.since, "the sensor is silent");
+                }
+                Some(until) => {
+                    silences.silent = silences.silent.saturating_sub(1);
+                    info!(sensor, since = %change.since, %until, "the sensor reports again");
+                }
+            }
+            self.live.changed(change.sensor);
+        }
+        self.silences.untold.append(&mut changes);
+        self.links.metrics.set(Counter::Silent, self.silences.silent);
+    }
+
+    /// Puts what was noticed into the outbox.
+    pub(super) async fn tell_silences(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        self.watch_silences();
+        let _ = stop;
+        self.silences.untold.clear();
+        Ok(())
+    }
+}
