@@ -35,6 +35,9 @@ pub(super) struct RecordedMessage {
     pub(super) payload: Vec<u8>,
 }
 
+/// A line's message, or its number and why it holds none.
+pub(super) type RecordedLineOutcome = Result<RecordedMessage, (u64, Refusal)>;
+
 /// A recorded stream: one JSON object a line.
 pub(super) struct Recorded {
     path: PathBuf,
@@ -86,7 +89,7 @@ impl Recorded {
     /// The next line's message, or its number and why it holds none.
     pub(super) fn next_line(
         &mut self,
-    ) -> Result<Option<Result<RecordedMessage, (u64, Refusal)>>, InputError> {
+    ) -> Result<Option<RecordedLineOutcome>, InputError> {
         let line = match self.lines.next_line() {
             Ok(Some(line)) => line,
             Ok(None) => return Ok(None),
