@@ -135,6 +135,8 @@ pub(crate) struct Intake {
     rules: times::TimeRules,
     quarantined: u64,
     clocks_off: u64,
+    /// Sensors that were silent when the store was left.
+    silent: u64,
     messages: u64,
 }
 
@@ -174,6 +176,10 @@ impl Intake {
         if let Some(day) = store.newest_closed_day() {
             newest = newest.max(day.end);
         }
+        let silences = store.silences()?;
+        for &(sensor, since, usual_ms) in &silences {
+            collector.restore_silence(sensor, since, usual_ms);
+        }
         let clock = Clock::new(&config.clock, newest);
         for (date, sensor, due) in store.dirty_due() {
             collector.restore_dirty(date, sensor, due);
@@ -205,6 +211,7 @@ impl Intake {
             rules: times::TimeRules::new(config),
             quarantined: store.quarantined_len(),
             clocks_off: offsets.len() as u64,
+            silent: silences.len() as u64,
             messages: 0,
         })
     }
@@ -222,6 +229,11 @@ impl Intake {
             Route::Fields { source, first } => self.fields(message, source, first),
         }
         false
+    }
+
+    /// How many sensors were silent when the store was left.
+    pub(crate) fn silent(&self) -> u64 {
+        self.silent
     }
 
     /// The number that the next message gets in its verdicts.

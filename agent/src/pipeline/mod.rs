@@ -107,12 +107,12 @@ impl Pipeline {
             store,
             state_dir: config.state_dir.clone(),
             listening_since: intake.clock.now(),
+            silences: Silences::restored(intake.silent()),
             intake,
             policy: CommitPolicy::new(config.store.commit_every.0),
             live: Live::new(config.outputs.live_every.0),
             links,
             connection: 0,
-            silences: Silences::default(),
             acks: Vec::new(),
         })
     }
@@ -144,7 +144,7 @@ impl Pipeline {
             }
             self.release(&acks, &stop).await?;
             self.close_days(&acks, &stop).await?;
-            self.tell_silences(&stop).await?;
+            self.tell_silences(&acks, &stop).await?;
             self.publish_live();
         }
         self.commit(&acks, &stop).await?;

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use daywise_core::{collect::SilenceChange, time::UtcMillis};
+use daywise_core::{
+    collect::SilenceChange, reading::SensorIx, time::UtcMillis, wire::Silence,
+};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::Pipeline;
-use crate::{metrics::Counter, store::StoreError};
+use crate::{metrics::Counter, mqtt::Acks, store::StoreError};
 
 /// All sensors are looked at this often,
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,6 +23,13 @@ pub(super) struct Silences {
     untold: Vec<SilenceChange>,
     silent: u64,
     looked: Option<(Instant, UtcMillis)>,
+}
+
+impl Silences {
+    /// So many sensors were silent before the restart.
+    pub(super) fn restored(silent: u64) -> Self {
+        Self { silent, ..Self::default() }
+    }
 }
 
 impl Pipeline {
@@ -56,11 +66,34 @@ impl Pipeline {
     /// Puts what was noticed into the outbox.
     pub(super) async fn tell_silences(
         &mut self,
+        acks: &mpsc::Sender<Acks>,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
         self.watch_silences();
-        let _ = stop;
-        self.silences.untold.clear();
+        if self.silences.untold.is_empty() {
+            return Ok(());
+        }
+        // The sensor itself may still be in the batch.
+        self.commit(acks, stop).await?;
+        let untold = std::mem::take(&mut self.silences.untold);
+        let told: Vec<(SensorIx, Silence)> =
+            untold.iter().filter_map(|change| self.silence(change)).collect();
+        while let Err(error) = self.store.put_silences(&told).and_then(|()| self.store.flush()) {
+            self.wait_for_store(error, stop).await?;
+        }
+        self.links.outbox_ready.notify_one();
         Ok(())
+    }
+
+    fn silence(&self, change: &SilenceChange) -> Option<(SensorIx, Silence)> {
+        let (id, quantity) = self.intake.routes.describe(change.sensor)?;
+        let silence = Silence {
+            sensor: id.to_owned(),
+            quantity,
+            since: change.since,
+            until: change.until,
+            expected_every_ms: change.usual_ms,
+        };
+        Some((change.sensor, silence))
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use daywise_core::time::{HOUR_MS, LocalDate, LocalDay};
+use daywise_core::{
+    time::{HOUR_MS, LocalDate, LocalDay},
+    wire::{Item, Silence},
+};
 use proptest::prelude::*;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -127,6 +130,20 @@ impl Gateway {
         samples.iter().map(|sample| sample.value).collect()
     }
 
+    fn tell_silences(&mut self) {
+        let stop = CancellationToken::new();
+        self.runtime.block_on(self.pipeline.tell_silences(&self.acks.0, &stop)).unwrap();
+    }
+
+    fn told(&self) -> Vec<Silence> {
+        let entries = self.pipeline.store.outbox_batch(1, 1 << 20).unwrap();
+        let silences = entries.into_iter().filter_map(|entry| match entry.item {
+            Item::Silence(silence) => Some(silence),
+            Item::Day(_) => None,
+        });
+        silences.collect()
+    }
+
     fn refused(&self, reason: &str) -> u64 {
         self.pipeline.links.metrics.refused().get(reason).copied().unwrap_or(0)
     }
@@ -206,6 +223,36 @@ fn a_wrong_device_clock_is_told_and_remembered() {
     assert_eq!(offset, -3 * HOUR_MS);
     let gateway = gateway.power_cut(dir.path());
     assert_eq!(gateway.pipeline.intake.clocks_off(), 1);
+}
+
+#[test]
+fn a_silent_sensor_is_told_to_the_server_once_also_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    let minute = |n: i64| at(3) + n * 60_000;
+    for n in 0..10 {
+        gateway.tick(minute(n));
+        gateway.deliver("a", &stamped(minute(n), 20.0));
+    }
+    gateway.commit();
+    gateway.tick(minute(30));
+    gateway.tell_silences();
+    let told = gateway.told();
+    let [since] = told.iter().map(|silence| silence.since).collect::<Vec<_>>()[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((since, told[0].until, told[0].expected_every_ms), (minute(9), None, 60_000));
+    let mut gateway = gateway.power_cut(dir.path());
+    gateway.tick(minute(50));
+    gateway.tell_silences();
+    assert_eq!(gateway.told().len(), 1, "told before");
+    gateway.deliver("a", &stamped(minute(50), 20.0));
+    gateway.tick(minute(52));
+    gateway.tell_silences();
+    let told = gateway.told();
+    assert_eq!(told.last().unwrap().until, Some(minute(50)));
+    assert_eq!(told.len(), 2);
+    assert!(gateway.pipeline.store.silences().unwrap().is_empty());
 }
 
 #[derive(Clone, Debug)]

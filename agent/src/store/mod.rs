@@ -19,6 +19,7 @@
 //! | `days.rs` | closing and committing days, prune |
 //! | `outbox.rs` | what waits for the server |
 //! | `arrivals.rs` | what is known of messages without times: quarantine, deliveries, offsets |
+//! | `silences.rs` | sensors that have fallen silent |
 //! | `inspect.rs` | figures |
 //! | `keys.rs`, `records.rs`, `journal.rs` | the layout on disk |
 //! | `disk.rs` | sled and durability |
@@ -33,6 +34,7 @@ mod keys;
 mod outbox;
 mod readings;
 mod records;
+mod silences;
 #[cfg(test)]
 mod tests;
 
