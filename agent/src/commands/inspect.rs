@@ -38,6 +38,9 @@ pub enum What {
     Days,
     /// Every open day, with the samples of each sensor so far.
     OpenDays,
+    /// Every reading that is kept, by day and sensor, in the order they arrived: times in epoch
+    /// milliseconds, and values.
+    Samples,
     /// Every entry that waits for the server.
     Outbox,
 }
@@ -74,6 +77,7 @@ pub fn run(args: &InspectArgs) -> Result<(), InspectError> {
         What::Sensors => list_sensors(&store, &mut out),
         What::Days => list_days(&store, &mut out),
         What::OpenDays => list_open_days(&store, &mut out),
+        What::Samples => list_samples(&store, &mut out),
         What::Outbox => list_outbox(&store, &mut out),
     }?;
     out.flush().map_err(InspectError::Print)
@@ -122,6 +126,24 @@ fn list_open_days(store: &Store, out: &mut impl Write) -> Result<(), InspectErro
             if samples > 0 {
                 let date = day.date.to_string();
                 print(out, &json!({ "day": date, "sensor": sensor.id, "samples": samples }))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn list_samples(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
+    let sensors = store.sensors().map_err(InspectError::Read)?;
+    for day in store.local_days() {
+        for sensor in &sensors {
+            let samples = store.chunk(day.date, sensor.ix).map_err(InspectError::Read)?;
+            if !samples.is_empty() {
+                let (times, values): (Vec<i64>, Vec<f64>) =
+                    samples.iter().map(|sample| (sample.at.0, sample.value)).unzip();
+                let date = day.date.to_string();
+                let line =
+                    json!({ "day": date, "sensor": sensor.id, "ts": times, "values": values });
+                print(out, &line)?;
             }
         }
     }
