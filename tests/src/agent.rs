@@ -1,11 +1,16 @@
 //! An agent under test: its configuration, its process, its HTTP answers.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
 
 use serde_json::Value;
 
 use crate::{
     command,
+    fake_time::FakeTime,
     http::{self, Answer},
     process::Process,
     scratch::Scratch,
@@ -17,6 +22,15 @@ pub const READINGS: &str = "readings";
 /// Ticks of the agent's clock; under the readings' filter, because brokers order messages within
 /// one subscription only.
 pub const CLOCK: &str = "readings/clock";
+
+/// What the agent's time is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentClock {
+    /// What ticks on [`CLOCK`] say.
+    Ticks,
+    /// The system's; or what a [`FakeTime`] says it is.
+    System(Option<FakeTime>),
+}
 
 /// What tests vary.
 #[derive(Clone, Debug)]
@@ -37,6 +51,10 @@ pub struct AgentSettings {
     pub max_future: String,
     /// `[sync] catch_up_kb_per_s`.
     pub catch_up_kb_per_s: u32,
+    /// `[clock]`.
+    pub clock: AgentClock,
+    /// More lines for the end of the config: sections that are not there otherwise.
+    pub more: String,
 }
 
 impl AgentSettings {
@@ -52,11 +70,24 @@ impl AgentSettings {
             commit_every: "500ms".into(),
             max_future: "5m".into(),
             catch_up_kb_per_s: 64,
+            clock: AgentClock::Ticks,
+            more: String::new(),
         }
     }
 
-    fn to_toml(&self, state_dir: &str) -> String {
+    /// The config of an agent that keeps its state in `state_dir`.
+    ///
+    /// # Panics
+    /// The path is no text.
+    #[must_use]
+    pub fn to_toml(&self, state_dir: &Path) -> String {
+        let state_dir = state_dir.to_str().unwrap();
         let Self { gateway, timezone, sensor_broker, set, commit_every, max_future, .. } = self;
+        let clock = match self.clock {
+            AgentClock::Ticks => format!("source = \"topic\"\ntopic = \"{CLOCK}\"\n"),
+            AgentClock::System(_) => "source = \"system\"\n".to_owned(),
+        };
+        let more = &self.more;
         let rate = self.catch_up_kb_per_s;
         let sync = self.sync_broker.as_ref();
         let sync = sync.map(|url| format!("[sync]\nurl = \"{url}\"\ncatch_up_kb_per_s = {rate}\n"));
@@ -71,9 +102,16 @@ impl AgentSettings {
              [features]\nset = \"{set}\"\n\
              [store]\ncommit_every = \"{commit_every}\"\n\
              [http]\nlisten = \"127.0.0.1:0\"\n\
-             [clock]\nsource = \"topic\"\ntopic = \"{CLOCK}\"\n\
-             [outputs]\nlive_every = \"1s\"\n"
+             [clock]\n{clock}\
+             [outputs]\nlive_every = \"1s\"\n{more}"
         )
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        match &self.clock {
+            AgentClock::System(Some(fake)) => fake.environment(),
+            AgentClock::System(None) | AgentClock::Ticks => Vec::new(),
+        }
     }
 }
 
@@ -84,6 +122,7 @@ pub struct Agent {
     pub process: Process,
     /// The gateway's name.
     pub gateway: String,
+    state_dir: PathBuf,
     address_file: PathBuf,
 }
 
@@ -97,12 +136,13 @@ impl Agent {
     pub fn start(scratch: &Scratch, settings: &AgentSettings) -> Self {
         let gateway = settings.gateway.clone();
         let state_dir = scratch.file(&format!("{gateway}-state"));
-        let toml = settings.to_toml(state_dir.to_str().unwrap());
-        let config = scratch.write(&format!("{gateway}.toml"), toml);
+        let config = scratch.write(&format!("{gateway}.toml"), settings.to_toml(&state_dir));
         let log = scratch.file(&format!("{gateway}.log"));
         let arguments = ["run", "--config", config.to_str().unwrap()];
-        let process = Process::start(&command::agent(), &arguments, log);
-        let mut agent = Self { process, gateway, address_file: state_dir.join("http.addr") };
+        let environment = settings.environment();
+        let process = Process::start_with(&command::agent(), &arguments, &environment, log);
+        let address_file = state_dir.join("http.addr");
+        let mut agent = Self { process, gateway, state_dir, address_file };
         agent.wait_until_up();
         agent
     }
@@ -111,18 +151,31 @@ impl Agent {
     fn wait_until_up(&mut self) {
         wait_until("the agent answers", SHORT, || {
             assert!(!self.process.has_ended(), "the agent ended: {}", self.process.log());
-            self.request("/health").is_some_and(|answer| answer.status == 200)
+            self.is_up()
         });
+    }
+
+    /// Whether it says that all is well.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.request("/health").is_some_and(|answer| answer.status == 200)
+    }
+
+    /// Where its state is kept.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
     }
 
     fn request(&self, path: &str) -> Option<Answer> {
         http::request(&self.address_file, "GET", path).ok()
     }
 
-    /// Ends it without warning.
-    pub fn kill(&mut self) {
-        self.process.kill();
+    /// Ends it without warning; says how it ended.
+    pub fn kill(&mut self) -> ExitStatus {
+        let status = self.process.kill();
         self.forget_address();
+        status
     }
 
     /// Asks it to end; its exit code.
@@ -134,7 +187,7 @@ impl Agent {
     }
 
     /// So that nobody asks the next one at the address of the last.
-    fn forget_address(&self) {
+    pub fn forget_address(&self) {
         drop(std::fs::remove_file(&self.address_file));
     }
 

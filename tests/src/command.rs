@@ -25,16 +25,14 @@ pub fn server() -> PathBuf {
     binary("daywise-server")
 }
 
-/// Beside this test's own directory: `target/debug/deps/e2e-…` finds `target/debug/…`.
+/// Beside this program, or beside this test's own directory: `target/debug/deps/e2e-…` finds
+/// `target/debug/…`.
 fn binary(name: &str) -> PathBuf {
     let own = env::current_exe().unwrap();
-    let path = own.ancestors().nth(2).unwrap().join(name);
-    assert!(
-        path.exists(),
-        "{} is missing; build it first: cargo build -p daywise-agent -p daywise-server",
-        path.display()
-    );
-    path
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    found.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!("{name} is missing; build it first: cargo build -p daywise-agent -p daywise-server")
+    })
 }
 
 /// How a command ended.

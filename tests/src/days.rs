@@ -41,6 +41,16 @@ impl PartialEq for Day {
 }
 
 impl Day {
+    /// Reads a line of what `daywise-agent inspect days` lists.
+    ///
+    /// # Panics
+    /// Something is missing.
+    #[track_caller]
+    #[must_use]
+    pub fn from_store(line: &Value) -> ((String, String), Self) {
+        Self::from_row(line, "day")
+    }
+
     /// Reads a row of the server's list.
     ///
     /// # Panics
@@ -48,6 +58,11 @@ impl Day {
     #[track_caller]
     #[must_use]
     pub fn from_server(row: &Value) -> ((String, String), Self) {
+        Self::from_row(row, "date")
+    }
+
+    #[track_caller]
+    fn from_row(row: &Value, date: &str) -> ((String, String), Self) {
         let text = |name: &str| row[name].as_str().unwrap_or_else(|| panic!("{name}: {row:#}"));
         let number = |name: &str| row[name].as_u64().unwrap_or_else(|| panic!("{name}: {row:#}"));
         let features = row["features"].as_object().cloned().unwrap_or_default();
@@ -59,7 +74,7 @@ impl Day {
             features: features.collect(),
             model_version: row["prediction"]["model_version"].as_u64(),
         };
-        ((text("sensor").to_owned(), text("date").to_owned()), day)
+        ((text("sensor").to_owned(), text(date).to_owned()), day)
     }
 }
 

@@ -14,18 +14,23 @@
 pub mod agent;
 pub mod command;
 pub mod days;
+pub mod fake_time;
+pub mod frames;
 pub mod http;
+pub mod image;
 pub mod mosquitto;
 pub mod process;
+pub mod proxy;
 pub mod publisher;
 pub mod readings;
 pub mod scratch;
 pub mod server;
 pub mod site;
 pub mod subscriber;
+pub mod tap;
 pub mod wait;
 
-pub use agent::{Agent, AgentSettings};
+pub use agent::{Agent, AgentClock, AgentSettings};
 pub use days::{Day, Days};
 pub use mosquitto::Mosquitto;
 pub use publisher::Publisher;

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::Duration,
 };
@@ -20,6 +20,7 @@ const LOG_LINES: usize = 40;
 pub struct Process {
     program: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -31,8 +32,23 @@ impl Process {
     /// It cannot be started.
     #[must_use]
     pub fn start(program: &Path, arguments: &[&str], log: PathBuf) -> Self {
+        Self::start_with(program, arguments, &[], log)
+    }
+
+    /// Starts `program` with more in its environment; its output is appended to `log`.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start_with(
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(String, String)],
+        log: PathBuf,
+    ) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut process = Self { program: program.to_owned(), arguments, log, child: None };
+        let (program, environment) = (program.to_owned(), environment.to_vec());
+        let mut process = Self { program, arguments, environment, log, child: None };
         process.start_again();
         process
     }
@@ -46,6 +62,7 @@ impl Process {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let child = Command::new(&self.program)
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -53,14 +70,15 @@ impl Process {
         self.child = Some(child.unwrap_or_else(|e| panic!("{}: {e}", self.program.display())));
     }
 
-    /// Ends it without warning, as a power cut would.
+    /// Ends it without warning, as a power cut would, and says how it ended: not by this, if it
+    /// had ended already.
     ///
     /// # Panics
-    /// It does not run.
-    pub fn kill(&mut self) {
+    /// It was not started.
+    pub fn kill(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it is to be killed while it runs");
         child.kill().unwrap();
-        child.wait().unwrap();
+        child.wait().unwrap()
     }
 
     /// Asks it to end, and returns its exit code; `None` if a signal ended it.
@@ -106,6 +124,12 @@ impl Process {
     /// The system cannot say.
     pub fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
+    /// Whether it was started and has not been waited for since.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.child.is_some()
     }
 
     /// All that it wrote, over all its starts.

@@ -93,9 +93,8 @@ impl Publisher {
     /// Publishes one reading with its own time.
     #[track_caller]
     pub fn reading(&mut self, reading: &Reading) {
-        let Reading { sensor, at_ms, value } = reading;
-        let payload = format!("{{\"ts\":{at_ms},\"value\":{value}}}");
-        self.publish(&format!("{READINGS}/{sensor}"), payload);
+        let (topic, payload) = message(reading);
+        self.publish(&topic, payload);
     }
 
     /// Publishes readings in their own time: the agent's clock goes with them.
@@ -129,6 +128,14 @@ impl Drop for Publisher {
             drop(thread.join());
         }
     }
+}
+
+/// Topic and content of a reading with its own time.
+#[must_use]
+pub fn message(reading: &Reading) -> (String, Vec<u8>) {
+    let Reading { sensor, at_ms, value } = reading;
+    let payload = format!("{{\"ts\":{at_ms},\"value\":{value}}}");
+    (format!("{READINGS}/{sensor}"), payload.into_bytes())
 }
 
 /// Host and port of an `mqtt://` address.

@@ -42,6 +42,11 @@ impl Random {
         Self(seed)
     }
 
+    /// True with a probability of `percent` in a hundred.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.between(0, 100) < percent
+    }
+
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

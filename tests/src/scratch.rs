@@ -23,6 +23,15 @@ impl Scratch {
         Self(Some(tempfile::Builder::new().prefix("daywise-e2e-").tempdir().unwrap()))
     }
 
+    /// Leaves it behind for a look, and says where.
+    ///
+    /// # Panics
+    /// Never: it is there until dropped.
+    #[must_use]
+    pub fn keep(mut self) -> PathBuf {
+        self.0.take().unwrap().keep()
+    }
+
     /// Where it is.
     ///
     /// # Panics

@@ -1,6 +1,6 @@
 //! A sync server under test: its configuration, its process, its API.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitStatus};
 
 use serde_json::Value;
 
@@ -65,10 +65,11 @@ impl Server {
         });
     }
 
-    /// Ends it without warning.
-    pub fn kill(&mut self) {
-        self.process.kill();
+    /// Ends it without warning; says how it ended.
+    pub fn kill(&mut self) -> ExitStatus {
+        let status = self.process.kill();
         drop(std::fs::remove_file(&self.address_file));
+        status
     }
 
     /// Starts it again and waits until it answers.
