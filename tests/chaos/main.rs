@@ -14,6 +14,7 @@
 )]
 
 mod plan;
+mod recovery;
 mod report;
 mod sensors;
 mod site;
@@ -52,6 +53,9 @@ struct Args {
     /// Also fills the agent's disk.
     #[arg(long)]
     disk_full: bool,
+    /// Does not measure the recovery with a full outbox.
+    #[arg(long)]
+    skip_recovery: bool,
     /// Ends with one JSON object as the last line.
     #[arg(long)]
     json: bool,
@@ -77,7 +81,11 @@ fn main() -> ExitCode {
             });
         }
     });
-    let report = report.into_inner().unwrap();
+    let mut report = report.into_inner().unwrap();
+    if !args.skip_recovery {
+        eprintln!("chaos: filling a store with 1,000 sensors and a full outbox");
+        report.set_full_store(recovery::measure());
+    }
     print!("{}", report.to_text());
     if args.json {
         println!("{}", report.to_json());

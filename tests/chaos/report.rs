@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::{Value, json};
 
-use crate::trial::Outcome;
+use crate::{recovery::Recovery, trial::Outcome};
+
+/// How long the agent may take to come back.
+const RECOVERY_BUDGET_MS: u64 = 1_000;
 
 /// Every fault there is, so that one that never happened shows as 0.
 const FAULTS: [&str; 10] = [
@@ -35,6 +38,7 @@ pub(crate) struct Report {
     faults: BTreeMap<&'static str, u64>,
     recoveries_ms: Vec<u64>,
     failed_seeds: Vec<u64>,
+    full_store: Option<Recovery>,
 }
 
 impl Report {
@@ -52,6 +56,7 @@ impl Report {
             faults: FAULTS.map(|name| (name, 0)).into(),
             recoveries_ms: Vec::new(),
             failed_seeds: Vec::new(),
+            full_store: None,
         }
     }
 
@@ -90,18 +95,44 @@ impl Report {
         }
     }
 
+    pub(crate) fn set_full_store(&mut self, recovery: Recovery) {
+        self.full_store = Some(recovery);
+    }
+
     pub(crate) fn is_good(&self) -> bool {
-        self.failed_seeds.is_empty() && self.done == self.trials
+        let slowest = self.full_store.as_ref().and_then(|full| full.took_ms.iter().max());
+        self.failed_seeds.is_empty()
+            && self.done == self.trials
+            && slowest.is_none_or(|slowest| *slowest <= RECOVERY_BUDGET_MS)
     }
 
     fn recovery(&self) -> Value {
-        let mut sorted = self.recoveries_ms.clone();
-        sorted.sort_unstable();
-        json!({
-            "count": sorted.len(),
-            "max": sorted.last().copied().unwrap_or(0),
-            "p50": sorted.get(sorted.len() / 2).copied().unwrap_or(0),
-        })
+        let sorted = |times: &[u64]| {
+            let mut times = times.to_vec();
+            times.sort_unstable();
+            times
+        };
+        let median = |times: &[u64]| times.get(times.len() / 2).copied().unwrap_or(0);
+        let times = sorted(&self.recoveries_ms);
+        let mut recovery = json!({
+            "count": times.len(),
+            "max": times.last().copied().unwrap_or(0),
+            "p50": median(&times),
+        });
+        if let Some(full) = &self.full_store {
+            let times = sorted(&full.took_ms);
+            recovery["full_store_max"] = json!(times.last());
+            recovery["full_store_p50"] = json!(median(&times));
+            recovery["full_store"] = json!({
+                "sensors": full.sensors,
+                "outbox_entries": full.outbox_entries,
+                "outbox_given_up": full.outbox_given_up,
+                "open_readings": full.open_readings,
+                "store_kb": full.store_kb,
+                "kills": times.len(),
+            });
+        }
+        recovery
     }
 
     /// The last line of the output.

@@ -114,11 +114,13 @@ fn wait_for_moment(site: &mut Site, truth: &Truth, progress: &Progress, at: u64)
 fn catch_up(site: &mut Site, truth: &Truth, progress: &Progress, expected: &Days) -> Days {
     let mut found = Days::new();
     let all = truth.script.len();
+    // What is lost already will not come.
+    let within = if site.seen.lost.is_empty() { CAUGHT_UP_WITHIN } else { NUDGE_AFTER * 2 };
     let has_acknowledged =
-        is_so_within(CAUGHT_UP_WITHIN, || !site.is_alive() || progress.done.load(SeqCst) == all);
+        is_so_within(within, || !site.is_alive() || progress.done.load(SeqCst) == all);
     let mut nudge_at = Instant::now() + NUDGE_AFTER;
     if has_acknowledged && site.is_alive() {
-        is_so_within(CAUGHT_UP_WITHIN, || {
+        is_so_within(within, || {
             found = site.server.days(GATEWAY);
             if Instant::now() > nudge_at {
                 site.nudge_sync();
