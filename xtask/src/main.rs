@@ -1,7 +1,8 @@
-//! Daywise's developer commands: `cargo xtask demo` and `cargo xtask test`.
+//! Daywise's developer commands: `cargo xtask chaos`, `cargo xtask demo`, `cargo xtask test`.
 //!
 //! Exit codes: 0 ok, 1 failure, 2 usage. Reports go to stdout, progress and messages to stderr.
 
+mod chaos;
 mod demo;
 mod http;
 mod process;
@@ -22,6 +23,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Feeds real processes while they are killed, paused and cut off; nothing may be lost.
+    Chaos(chaos::ChaosArgs),
     /// Runs the whole loop on this machine: readings, days, training, update, predictions.
     Demo(demo::DemoArgs),
     /// Runs every check that CI runs.
@@ -30,6 +33,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Chaos(args) => chaos::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
     };

@@ -20,6 +20,9 @@ use crate::workspace;
 /// The bare target that shows that the core needs no operating system.
 const BARE_TARGET: &str = "thumbv7em-none-eabihf";
 
+/// Enough for most kinds of faults to happen.
+const CHAOS_TRIALS: &str = "6";
+
 /// `cargo xtask test`
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct TestArgs {
@@ -55,7 +58,7 @@ const fn needed(name: &'static str, run: fn() -> anyhow::Result<Outcome>) -> Ste
 const QUICK: [Step; 3] =
     [step("format", format), step("clippy", clippy), step("unit tests", quick_tests)];
 
-const ALL: [Step; 11] = [
+const ALL: [Step; 12] = [
     needed("system packages", system::packages),
     needed("rust targets", system::targets),
     step("format", format),
@@ -63,6 +66,7 @@ const ALL: [Step; 11] = [
     needed("build", build),
     step("unit, property and golden tests", unit_tests),
     step("end-to-end tests", end_to_end_tests),
+    step("chaos", short_chaos),
     step("core without std", bare_core),
     step("documentation", documentation),
     step("licences", licences::check),
@@ -186,6 +190,13 @@ fn tests(which: &[&str]) -> anyhow::Result<Outcome> {
 /// By cargo's own runner: they share ports and processors, and order themselves.
 fn end_to_end_tests() -> anyhow::Result<Outcome> {
     cargo(&["test", "--locked", "--package", "e2e"])
+}
+
+/// A few trials, with the programs that were built for the other tests.
+fn short_chaos() -> anyhow::Result<Outcome> {
+    let programs = workspace::target_dir()?.join("debug");
+    crate::chaos::trials(&programs, &["--trials", CHAOS_TRIALS])?;
+    Ok(Outcome::Passed)
 }
 
 fn bare_core() -> anyhow::Result<Outcome> {

@@ -1,4 +1,5 @@
-//! What the tests need of the machine: a broker, and the bare target's core library.
+//! What the tests need of the machine: a broker, disks whose power can be cut, a clock that can be
+//! wrong, and the bare target's core library.
 //!
 //! As root on Debian it is installed; anywhere else the one command is printed.
 
@@ -12,9 +13,10 @@ use anyhow::Context as _;
 use super::{BARE_TARGET, Outcome, command};
 
 /// Programs and the Debian packages that hold them.
-const PROGRAMS: [(&str, &str); 1] = [("mosquitto", "mosquitto")];
+const PROGRAMS: [(&str, &str); 3] =
+    [("mosquitto", "mosquitto"), ("mkfs.ext4", "e2fsprogs"), ("faketime", "faketime")];
 /// Where Debian keeps what is not on everybody's path.
-const MORE_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
+const MORE_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 
 /// Installs what is missing, or says how.
 pub(super) fn packages() -> anyhow::Result<Outcome> {
