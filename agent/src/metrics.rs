@@ -24,6 +24,8 @@ counters! {
     Overrun = "mqtt_overrun_total", "QoS 0 messages dropped while the pipeline was behind";
     /// Times the connection to the sensor broker was lost.
     Disconnects = "mqtt_disconnects_total", "Lost connections to the sensor broker";
+    /// 1 while there is one.
+    Connected = "mqtt_connected", "1 while connected to the sensor broker";
     /// Local messages that could not be handed to the client.
     OutputsDropped = "mqtt_outputs_dropped_total", "Local output messages dropped";
     /// Readings kept.

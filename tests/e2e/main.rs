@@ -9,6 +9,7 @@
 mod bad_input;
 mod broker_restart;
 mod commands;
+mod dirty_stream;
 mod drain;
 mod heritage;
 mod killed_agent;

@@ -49,6 +49,8 @@ pub struct AgentSettings {
     pub commit_every: String,
     /// `[days] max_future`.
     pub max_future: String,
+    /// `[days] retention`.
+    pub retention: String,
     /// `[sync] catch_up_kb_per_s`.
     pub catch_up_kb_per_s: u32,
     /// `[clock]`.
@@ -69,6 +71,7 @@ impl AgentSettings {
             set: "profile/1".into(),
             commit_every: "500ms".into(),
             max_future: "5m".into(),
+            retention: "7d".into(),
             catch_up_kb_per_s: 64,
             clock: AgentClock::Ticks,
             more: String::new(),
@@ -87,7 +90,7 @@ impl AgentSettings {
             AgentClock::Ticks => format!("source = \"topic\"\ntopic = \"{CLOCK}\"\n"),
             AgentClock::System(_) => "source = \"system\"\n".to_owned(),
         };
-        let more = &self.more;
+        let (more, retention) = (&self.more, &self.retention);
         let rate = self.catch_up_kb_per_s;
         let sync = self.sync_broker.as_ref();
         let sync = sync.map(|url| format!("[sync]\nurl = \"{url}\"\ncatch_up_kb_per_s = {rate}\n"));
@@ -98,7 +101,7 @@ impl AgentSettings {
              [mqtt]\nurl = \"{sensor_broker}\"\n\
              [[sources]]\ntopic = \"{READINGS}/{{sensor#}}\"\n\
              {sync}\
-             [days]\ngrace = \"2h\"\nretention = \"7d\"\nmax_future = \"{max_future}\"\n\
+             [days]\ngrace = \"2h\"\nretention = \"{retention}\"\nmax_future = \"{max_future}\"\n\
              [features]\nset = \"{set}\"\n\
              [store]\ncommit_every = \"{commit_every}\"\n\
              [http]\nlisten = \"127.0.0.1:0\"\n\

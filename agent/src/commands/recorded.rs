@@ -87,9 +87,7 @@ impl Recorded {
     }
 
     /// The next line's message, or its number and why it holds none.
-    pub(super) fn next_line(
-        &mut self,
-    ) -> Result<Option<RecordedLineOutcome>, InputError> {
+    pub(super) fn next_line(&mut self) -> Result<Option<RecordedLineOutcome>, InputError> {
         let line = match self.lines.next_line() {
             Ok(Some(line)) => line,
             Ok(None) => return Ok(None),

@@ -242,6 +242,7 @@ impl Session {
         self.choice.handle_connected();
         self.version.send_replace(Some(version));
         self.connection += 1;
+        self.metrics.set(Counter::Connected, 1);
         self.backoff.handle_connected(Instant::now());
         self.held.forget_packets(session_kept);
         self.outgoing.handle_connected(session_kept, link.grant().window);
@@ -263,6 +264,7 @@ impl Session {
 
     fn disconnected(&mut self, error: &LinkError) {
         self.metrics.add(Counter::Disconnects, 1);
+        self.metrics.set(Counter::Connected, 0);
         self.wait(error);
     }
 

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use daywise_core::{
-    collect::SilenceChange, reading::SensorIx, time::UtcMillis, wire::Silence,
-};
+use daywise_core::{collect::SilenceChange, reading::SensorIx, time::UtcMillis, wire::Silence};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -22,6 +20,7 @@ const LOOK_EVERY_MS: i64 = 60_000;
 pub(super) struct Silences {
     untold: Vec<SilenceChange>,
     silent: u64,
+    is_deaf: bool,
     looked: Option<(Instant, UtcMillis)>,
 }
 
@@ -43,6 +42,13 @@ impl Pipeline {
             return;
         }
         self.silences.looked = Some((instant, now));
+        let is_deaf = self.links.metrics.get(Counter::Connected) == 0;
+        let was_deaf = std::mem::replace(&mut self.silences.is_deaf, is_deaf);
+        if is_deaf || was_deaf {
+            // Without the broker nobody can be heard, so nobody is missed.
+            self.listening_since = now;
+            return;
+        }
         let mut changes = self.intake.collector.poll_silences(now, self.listening_since);
         for change in &changes {
             let sensor = self.intake.routes.describe(change.sensor).map_or("", |(id, _)| id);

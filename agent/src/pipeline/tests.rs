@@ -32,6 +32,10 @@ struct Gateway {
 }
 
 fn pipeline(dir: &Path) -> Pipeline {
+    pipeline_in(dir, "UTC")
+}
+
+fn pipeline_in(dir: &Path, zone: &str) -> Pipeline {
     let text = format!(
         r#"
         gateway = "gw"
@@ -47,6 +51,7 @@ fn pipeline(dir: &Path) -> Pipeline {
     let opened = Store::open(&dir.join("store"), &StoreOptions::default()).unwrap();
     assert!(opened.set_aside.is_none());
     let metrics = Arc::new(Metrics::default());
+    metrics.set(Counter::Connected, 1);
     let outputs = crate::mqtt::outputs_to_nobody(Arc::clone(&metrics));
     let links = Links {
         model: watch::channel(None).1,
@@ -55,7 +60,8 @@ fn pipeline(dir: &Path) -> Pipeline {
         health: Arc::default(),
         metrics,
     };
-    Pipeline::new(&config, Calendar::utc(), Arc::new(opened.store), links).unwrap()
+    let calendar = Calendar::new(zone).unwrap();
+    Pipeline::new(&config, calendar, Arc::new(opened.store), links).unwrap()
 }
 
 impl Gateway {
@@ -253,6 +259,32 @@ fn a_silent_sensor_is_told_to_the_server_once_also_over_a_restart() {
     assert_eq!(told.last().unwrap().until, Some(minute(50)));
     assert_eq!(told.len(), 2);
     assert!(gateway.pipeline.store.silences().unwrap().is_empty());
+}
+
+#[test]
+fn a_site_that_moves_keeps_its_open_day_and_every_reading_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    gateway.tick(at(12));
+    gateway.deliver("a", &stamped(at(3), 1.0));
+    gateway.deliver("a", &stamped(at(12), 2.0));
+    gateway.commit();
+    drop(gateway.pipeline);
+    gateway.pipeline = pipeline_in(dir.path(), "America/Los_Angeles");
+    gateway.tick(at(13));
+    gateway.deliver("a", &stamped(at(3), 1.0));
+    // 23:00 in Los Angeles, and an hour later.
+    for (hour, value) in [(30, 3.0), (31, 4.0)] {
+        gateway.tick(at(hour));
+        gateway.deliver("a", &stamped(at(hour), value));
+    }
+    gateway.commit();
+    assert_eq!(gateway.values(0), [1.0, 2.0, 3.0]);
+    assert_eq!(gateway.refused("duplicate"), 1);
+    gateway.tick(at(33));
+    let record = gateway.record(0).unwrap();
+    assert_eq!((record.revision, record.samples), (1, 3));
+    assert_eq!(gateway.pipeline.store.zone().unwrap().unwrap(), "America/Los_Angeles");
 }
 
 #[derive(Clone, Debug)]

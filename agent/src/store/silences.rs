@@ -9,7 +9,12 @@ use daywise_core::{
     wire::{Item, Silence},
 };
 
-use super::{Store, StoreError, disk::Changes, keys, records::{seal_value, unseal_value}};
+use super::{
+    Store, StoreError,
+    disk::Changes,
+    keys,
+    records::{seal_value, unseal_value},
+};
 
 impl Store {
     /// Remembers silences that began, forgets those that ended, and puts both into the outbox:
