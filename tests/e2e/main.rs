@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod broker_restart;
+mod clock;
 mod commands;
 mod dirty_stream;
 mod drain;

@@ -88,7 +88,10 @@ impl AgentSettings {
         let Self { gateway, timezone, sensor_broker, set, commit_every, max_future, .. } = self;
         let clock = match self.clock {
             AgentClock::Ticks => format!("source = \"topic\"\ntopic = \"{CLOCK}\"\n"),
-            AgentClock::System(_) => "source = \"system\"\n".to_owned(),
+            // However long this machine has been up, and sooner than people would.
+            AgentClock::System(_) => {
+                "source = \"system\"\nboot_grace = \"0s\"\nconfirm = \"1h\"\n".to_owned()
+            }
         };
         let (more, retention) = (&self.more, &self.retention);
         let rate = self.catch_up_kb_per_s;
@@ -214,6 +217,16 @@ impl Agent {
         let answer = wait_for("the agent tells its status", SHORT, || self.request("/status"));
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
+    }
+
+    /// How well it is, by its own word.
+    ///
+    /// # Panics
+    /// It does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn health(&self) -> Value {
+        wait_for("the agent tells its health", SHORT, || self.request("/health")).json()
     }
 
     /// A figure of its status.

@@ -351,7 +351,7 @@ fn in_order(sent: &[(u8, i64)]) -> Vec<Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// Whatever the broker repeats and reorders, and whenever the power goes, before and after
     /// the day has closed: the same features, under the same revision.
