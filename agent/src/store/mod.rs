@@ -67,8 +67,8 @@ use records::{
     unseal_value,
 };
 
-/// The schema of the store as a whole: 2 since marks say when they are due, and readings may wait
-/// for the clock.
+/// The schema of the store as a whole: 2 since marks say when they are due, readings may wait for
+/// the clock, and the outbox may have holes and hold silences.
 const STORE_SCHEMA: u16 = 2;
 /// Distinct damaged records that are remembered, so that each counts once.
 const MAX_DAMAGED_KEYS: usize = 1024;
