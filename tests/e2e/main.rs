@@ -16,5 +16,6 @@ mod heritage;
 mod killed_agent;
 mod late_readings;
 mod model_update;
+mod protocol;
 mod server_away;
 mod whole_loop;

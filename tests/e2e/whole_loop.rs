@@ -58,8 +58,9 @@ fn whole_loop(broker: Broker) {
     assert_eq!(status["sensor_days"], 10 * SENSORS);
     assert_eq!(status["predictions"], 4 * SENSORS);
     wait_until("the outbox is empty", LONG, || agent.figure("outbox") == 0);
-    let live = outputs.messages().into_iter().filter(|message| message.topic.ends_with("/live"));
-    assert!(live.count() > 0, "live messages were published");
+    wait_until("live messages are published", LONG, || {
+        outputs.messages().iter().any(|message| message.topic.ends_with("/live"))
+    });
     let gateways = site.server.get("/api/v1/gateways");
     assert_eq!(gateways[0]["gateway"], GATEWAY);
 }

@@ -41,6 +41,8 @@ pub struct AgentSettings {
     pub timezone: String,
     /// The sensors' broker.
     pub sensor_broker: String,
+    /// `[mqtt] protocol`.
+    pub protocol: String,
     /// The sync server's broker.
     pub sync_broker: Option<String>,
     /// The feature set.
@@ -67,6 +69,7 @@ impl AgentSettings {
             gateway: "gw-1".into(),
             timezone: "Europe/Berlin".into(),
             sensor_broker: broker.into(),
+            protocol: "auto".into(),
             sync_broker: Some(broker.into()),
             set: "profile/1".into(),
             commit_every: "500ms".into(),
@@ -85,7 +88,8 @@ impl AgentSettings {
     #[must_use]
     pub fn to_toml(&self, state_dir: &Path) -> String {
         let state_dir = state_dir.to_str().unwrap();
-        let Self { gateway, timezone, sensor_broker, set, commit_every, max_future, .. } = self;
+        let Self { gateway, timezone, set, commit_every, max_future, .. } = self;
+        let Self { sensor_broker, protocol, .. } = self;
         let clock = match self.clock {
             AgentClock::Ticks => format!("source = \"topic\"\ntopic = \"{CLOCK}\"\n"),
             // However long this machine has been up, and sooner than people would.
@@ -101,7 +105,7 @@ impl AgentSettings {
         format!(
             "gateway = \"{gateway}\"\nboard = \"test-bench\"\nstate_dir = \"{state_dir}\"\n\
              [site]\ntimezone = \"{timezone}\"\n\
-             [mqtt]\nurl = \"{sensor_broker}\"\n\
+             [mqtt]\nurl = \"{sensor_broker}\"\nprotocol = \"{protocol}\"\n\
              [[sources]]\ntopic = \"{READINGS}/{{sensor#}}\"\n\
              {sync}\
              [days]\ngrace = \"2h\"\nretention = \"{retention}\"\nmax_future = \"{max_future}\"\n\
@@ -133,10 +137,11 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts one and waits until it answers.
+    /// Starts one and waits until it answers and is connected to the sensors' broker, which keeps
+    /// nothing for it before that.
     ///
     /// # Panics
-    /// It ends at once or does not answer.
+    /// It ends at once, does not answer or does not connect.
     #[track_caller]
     #[must_use]
     pub fn start(scratch: &Scratch, settings: &AgentSettings) -> Self {
@@ -150,6 +155,7 @@ impl Agent {
         let address_file = state_dir.join("http.addr");
         let mut agent = Self { process, gateway, state_dir, address_file };
         agent.wait_until_up();
+        wait_until("the agent is connected", LONG, || !agent.status()["mqtt_protocol"].is_null());
         agent
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Choice {
     version: Version,
     works: bool,
     doubts: u32,
+    /// Changes since the last connection.
+    changes: u32,
 }
 
 impl Choice {
@@ -33,7 +35,7 @@ impl Choice {
             Protocol::Auto | Protocol::V5 => Version::V5,
             Protocol::V311 => Version::V311,
         };
-        Self { is_free: protocol == Protocol::Auto, version, works: false, doubts: 0 }
+        Self { is_free: protocol == Protocol::Auto, version, works: false, doubts: 0, changes: 0 }
     }
 
     /// The version to try next.
@@ -44,6 +46,13 @@ impl Choice {
     pub(super) fn handle_connected(&mut self) {
         self.works = true;
         self.doubts = 0;
+        self.changes = 0;
+    }
+
+    /// Whether the version to try next has not failed since the last connection: then there is
+    /// nothing to wait for.
+    pub(super) fn is_untried(&self) -> bool {
+        self.changes == 1
     }
 
     /// There was no connection; says whether the other version is next.
@@ -73,6 +82,7 @@ impl Choice {
             };
             self.works = false;
             self.doubts = 0;
+            self.changes = self.changes.saturating_add(1);
             return true;
         }
         false
@@ -92,9 +102,11 @@ mod tests {
         let mut choice = Choice::new(Protocol::Auto);
         assert_eq!(choice.version(), Version::V5);
         assert!(choice.handle_failure(&LinkError::Closed));
-        assert_eq!(choice.version(), Version::V311);
+        assert_eq!((choice.version(), choice.is_untried()), (Version::V311, true));
         assert!(choice.handle_failure(&LinkError::NoAnswer));
+        assert_eq!((choice.version(), choice.is_untried()), (Version::V5, false));
         assert!(choice.handle_failure(&refused(true)));
+        assert!(!choice.is_untried());
         assert_eq!(choice.version(), Version::V311);
         choice.handle_connected();
         for _ in 1..PATIENCE {

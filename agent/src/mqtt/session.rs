@@ -258,6 +258,10 @@ impl Session {
         if self.choice.handle_failure(error) {
             let next = self.choice.version().name();
             info!(%error, tried, next, "the sensor broker may speak another version of MQTT");
+            if self.choice.is_untried() {
+                self.line = Line::Waiting(Instant::now());
+                return;
+            }
         }
         self.wait(error);
     }
