@@ -249,9 +249,7 @@ impl Decoder {
         if self.intake.batch.is_empty() {
             return Ok(());
         }
-        self.intake.resolve(&self.store)?;
-        let late_due = self.intake.collector.settled_at(self.intake.clock.now());
-        self.store.append(&self.intake.batch.as_batch(late_due))?;
+        self.intake.write(&self.store)?;
         self.intake.batch.clear();
         if self.store.journal_size().0 >= FOLD_RECORDS {
             self.store.fold()?;

@@ -68,6 +68,8 @@ pub(crate) struct Gathered {
     released: Option<u64>,
     deliveries: Vec<u32>,
     offsets: Vec<(SensorIx, Option<i64>)>,
+    /// When the first reading of a closed day arrived.
+    late_since: Option<UtcMillis>,
 }
 
 impl Gathered {
@@ -85,8 +87,8 @@ impl Gathered {
         self.readings.len() + self.unsure.len() + self.quarantined.len()
     }
 
-    /// What the store is to take; late readings make their days due at `late_due`.
-    pub(crate) fn as_batch(&self, late_due: UtcMillis) -> Batch<'_> {
+    /// What the store is to take.
+    fn as_batch(&self, late_due: UtcMillis) -> Batch<'_> {
         Batch {
             new_sensors: &self.new_sensors,
             new_days: &self.new_days,
@@ -108,6 +110,7 @@ impl Gathered {
         self.released = None;
         self.deliveries.clear();
         self.offsets.clear();
+        self.late_since = None;
     }
 }
 
@@ -231,6 +234,16 @@ impl Intake {
         false
     }
 
+    /// Decides what is still unsure, and gives the batch to the store.
+    ///
+    /// # Errors
+    /// The store cannot be read or written; called again, it does what is left to do.
+    pub(crate) fn write(&mut self, store: &Store) -> Result<(), StoreError> {
+        self.resolve(store)?;
+        let late_since = self.batch.late_since.unwrap_or(self.clock.now());
+        store.append(&self.batch.as_batch(self.collector.settled_at(late_since)))
+    }
+
     /// How many sensors were silent when the store was left.
     pub(crate) fn silent(&self) -> u64 {
         self.silent
@@ -332,8 +345,11 @@ impl Intake {
 
     fn carry_out(&mut self, about: Verdict, judged: Judged) {
         match judged {
-            Judged::Keep(day, reading) => self.keep(about, &day, reading),
-            Judged::Ask(day, reading) => self.batch.unsure.push(Unsure { about, day, reading }),
+            Judged::Keep(day, reading) => self.keep(about, &day, reading, self.clock.now()),
+            Judged::Ask(day, reading) => {
+                let now = self.clock.now();
+                self.batch.unsure.push(Unsure { about, day, reading, now });
+            }
             Judged::Hold(held) => {
                 self.batch.quarantined.push(held);
                 self.quarantined += 1;
@@ -342,17 +358,20 @@ impl Intake {
         }
     }
 
-    /// The reading is not held yet: takes it.
-    fn keep(&mut self, about: Verdict, day: &LocalDay, reading: Reading) {
+    /// The reading, which arrived at `now`, is not held yet: takes it.
+    fn keep(&mut self, about: Verdict, day: &LocalDay, reading: Reading, now: UtcMillis) {
         let Reading { sensor, sample } = reading;
-        match self.collector.accept(self.clock.now(), day, reading) {
+        match self.collector.accept(now, day, reading) {
             Accepted::Open => {}
             Accepted::OpensDay => {
                 info!(date = %day.date, "day opened");
                 self.days.add(*day);
                 self.batch.new_days.push(*day);
             }
-            Accepted::Late => self.metrics.add(Counter::Late, 1),
+            Accepted::Late => {
+                self.batch.late_since.get_or_insert(now);
+                self.metrics.add(Counter::Late, 1);
+            }
         }
         trace!(sensor = sensor.0, at = %sample.at, value = sample.value, "reading");
         self.batch.readings.push((day.date, sensor, sample));

@@ -17,6 +17,8 @@ pub(crate) struct Unsure {
     pub(super) about: Verdict,
     pub(super) day: LocalDay,
     pub(super) reading: Reading,
+    /// When it arrived: from then on its day waits for more.
+    pub(super) now: UtcMillis,
 }
 
 type Instant = (LocalDate, SensorIx, UtcMillis);
@@ -27,7 +29,7 @@ impl Intake {
     ///
     /// # Errors
     /// The store cannot be read; nothing is decided then.
-    pub(crate) fn resolve(&mut self, store: &Store) -> Result<(), StoreError> {
+    pub(super) fn resolve(&mut self, store: &Store) -> Result<(), StoreError> {
         if self.batch.unsure.is_empty() {
             return Ok(());
         }
@@ -52,7 +54,7 @@ impl Intake {
             held.entry((date, sensor, sample.at)).or_insert(sample.value);
         }
         for unsure in std::mem::take(&mut self.batch.unsure) {
-            let Unsure { about, day, reading } = unsure;
+            let Unsure { about, day, reading, now } = unsure;
             let Reading { sensor, sample } = reading;
             let samples = samples.entry((day.date, sensor)).or_default();
             if let Some(&value) = held.get(&(day.date, sensor, sample.at)) {
@@ -62,7 +64,7 @@ impl Intake {
             } else {
                 *samples += 1;
                 held.insert((day.date, sensor, sample.at), sample.value);
-                self.keep(about, &day, reading);
+                self.keep(about, &day, reading, now);
             }
         }
         Ok(())

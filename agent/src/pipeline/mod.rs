@@ -279,11 +279,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Decides what is still unsure, and makes the batch durable.
     fn write_batch(&mut self) -> Result<(), StoreError> {
-        self.intake.resolve(&self.store)?;
-        let late_due = self.intake.collector.settled_at(self.intake.clock.now());
-        self.store.append(&self.intake.batch.as_batch(late_due))?;
+        self.intake.write(&self.store)?;
         self.store.flush()
     }
 
