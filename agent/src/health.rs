@@ -146,7 +146,7 @@ impl Health {
         json!({ "status": self.severity().name(), "why": why })
     }
 
-    /// One line: `ok`, or the details of what is wrong.
+    /// One line without control characters: `ok`, or the details of what is wrong.
     #[must_use]
     pub fn summary(&self) -> String {
         let lasting = self.lasting();
@@ -154,7 +154,10 @@ impl Health {
             lasting.iter().flatten().map(|lasting| lasting.detail.as_str()).collect();
         match self.severity() {
             Severity::Ok => "ok".into(),
-            severity => format!("{}: {}", severity.name(), details.join("; ")),
+            severity => {
+                let line = format!("{}: {}", severity.name(), details.join("; "));
+                line.replace(char::is_control, " ")
+            }
         }
     }
 
@@ -199,12 +202,12 @@ mod tests {
         let health = Health::default();
         assert_eq!(health.document(), json!({ "status": "ok", "why": [] }));
         assert_eq!(health.summary(), "ok");
-        health.set(Condition::StoreWaiting, Some("no space left".into()));
+        health.set(Condition::StoreWaiting, Some("no space\nleft".into()));
         assert_eq!(health.severity(), Severity::Degraded);
         health.set(Condition::PipelineStuck, Some("for 61s".into()));
         let document = health.document();
         assert_eq!(document["status"], "failed");
-        assert_eq!(document["why"][0]["detail"], "no space left");
+        assert_eq!(document["why"][0]["detail"], "no space\nleft");
         assert_eq!(document["why"][1]["detail"], "for 61s");
         assert_eq!(health.summary(), "failed: no space left; for 61s");
         let text = health.to_prometheus();

@@ -21,5 +21,6 @@ pub mod site_days;
 pub mod slots;
 pub mod store;
 pub mod sync;
+pub mod watchdog;
 
 pub use run::{RunError, run};

@@ -29,6 +29,7 @@ use crate::{
     slots::{Slots, SlotsError},
     store::{Store, StoreError, StoreOptions},
     sync::{Parts, Sync, SyncError},
+    watchdog::{self, Heartbeat, Watchdog},
 };
 
 /// After a signal, this long for the pipeline to make durable what it holds.
@@ -93,6 +94,7 @@ struct Agent {
     sync: Option<Sync>,
     listener: tokio::net::TcpListener,
     status: Arc<Status>,
+    watchdog: Watchdog,
 }
 
 impl Agent {
@@ -102,6 +104,7 @@ impl Agent {
         let slots = open_slots(&config.state_dir)?;
         let metrics = Arc::new(Metrics::default());
         let health = Arc::new(Health::default());
+        let heartbeat = Arc::new(Heartbeat::default());
         let (model_sender, model) = watch::channel(slots.active_model());
         let (update_sender, update) = watch::channel(daywise_core::wire::UpdateState::Idle);
         let outbox_ready = Arc::new(Notify::new());
@@ -112,9 +115,11 @@ impl Agent {
             outputs: session.outputs(),
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
+            heartbeat: Arc::clone(&heartbeat),
         };
         let pipeline =
             Pipeline::new(config, calendar, store.clone(), links).map_err(RunError::Store)?;
+        let watchdog = Watchdog::new(heartbeat, Arc::clone(&health));
         let status = Arc::new(Status {
             gateway: config.gateway.clone(),
             board: config.board.clone(),
@@ -137,7 +142,7 @@ impl Agent {
         let sync = config.sync.as_ref().map(|sync| Sync::new(config, sync, parts));
         let listener =
             http::bind(config.http.listen, &config.state_dir).await.map_err(RunError::Http)?;
-        Ok(Self { session, pipeline, sync, listener, status })
+        Ok(Self { session, pipeline, sync, listener, status, watchdog })
     }
 
     async fn run(self) -> Result<(), RunError> {
@@ -159,7 +164,9 @@ impl Agent {
                 }
             }
         });
+        tasks.spawn(self.watchdog.run(stop_services.clone()));
         tasks.close();
+        watchdog::tell_ready();
         let failure = tokio::select! {
             outcome = wait_for_signal() => outcome.err(),
             outcome = &mut pipeline => Some(match outcome {
@@ -189,6 +196,7 @@ async fn drain(
     tasks: &TaskTracker,
 ) {
     let started = Instant::now();
+    watchdog::tell_stopping();
     stop.cancel();
     let drained = timeout(DRAIN_GRACE, pipeline).await.is_ok();
     stop_services.cancel();

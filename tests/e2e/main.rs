@@ -18,4 +18,5 @@ mod late_readings;
 mod model_update;
 mod protocol;
 mod server_away;
+mod watchdog;
 mod whole_loop;

@@ -59,6 +59,8 @@ pub struct AgentSettings {
     pub clock: AgentClock,
     /// More lines for the end of the config: sections that are not there otherwise.
     pub more: String,
+    /// More for its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl AgentSettings {
@@ -78,6 +80,7 @@ impl AgentSettings {
             catch_up_kb_per_s: 64,
             clock: AgentClock::Ticks,
             more: String::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -118,10 +121,11 @@ impl AgentSettings {
     }
 
     fn environment(&self) -> Vec<(String, String)> {
-        match &self.clock {
+        let of_clock = match &self.clock {
             AgentClock::System(Some(fake)) => fake.environment(),
             AgentClock::System(None) | AgentClock::Ticks => Vec::new(),
-        }
+        };
+        [of_clock, self.environment.clone()].concat()
     }
 }
 
@@ -233,6 +237,17 @@ impl Agent {
     #[must_use]
     pub fn health(&self) -> Value {
         wait_for("the agent tells its health", SHORT, || self.request("/health")).json()
+    }
+
+    /// Whether it says that it does not work any more.
+    ///
+    /// # Panics
+    /// It does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let answer = wait_for("the agent tells its health", SHORT, || self.request("/health"));
+        answer.status == 503
     }
 
     /// A figure of its status.

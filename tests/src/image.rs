@@ -114,6 +114,15 @@ impl Image {
         }
     }
 
+    /// Freezes the file system: whoever writes to it waits, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// It cannot be frozen.
+    pub fn freeze(&self) -> io::Result<Frozen> {
+        run("fsfreeze", &["--freeze".as_ref(), self.at.as_ref()])?;
+        Ok(Frozen(self.at.clone()))
+    }
+
     /// Fills the disk until nothing more fits; empty again when what is returned is dropped.
     ///
     /// # Errors
@@ -140,6 +149,18 @@ pub struct Noted(());
 struct Writes {
     done: u64,
     in_flight: u64,
+}
+
+/// That a file system is frozen.
+#[derive(Debug)]
+pub struct Frozen(PathBuf);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = run("fsfreeze", &["--unfreeze".as_ref(), self.0.as_ref()]) {
+            eprintln!("{} stays frozen: {error}", self.0.display());
+        }
+    }
 }
 
 /// What fills a disk.

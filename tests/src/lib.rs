@@ -27,6 +27,7 @@ pub mod scratch;
 pub mod server;
 pub mod site;
 pub mod subscriber;
+pub mod systemd;
 pub mod tap;
 pub mod wait;
 

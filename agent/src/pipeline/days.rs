@@ -100,6 +100,7 @@ impl Pipeline {
 
     /// Computes and commits some sensor-days, then publishes them.
     fn compute(&mut self, days: &[(LocalDay, SensorIx)]) -> Result<usize, StoreError> {
+        self.links.heartbeat.beat();
         let mut group = Vec::with_capacity(DAYS_PER_COMMIT);
         for (day, sensor) in days {
             if let Some(computed) = self.compute_one(day, *sensor)? {

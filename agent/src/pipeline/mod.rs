@@ -40,6 +40,7 @@ use crate::{
     mqtt::{Acks, Burst, Delivery, Outputs},
     slots::ActiveModel,
     store::{Store, StoreError},
+    watchdog::Heartbeat,
 };
 
 /// The pipeline looks for due days at least this often.
@@ -65,6 +66,8 @@ pub struct Links {
     pub metrics: Arc<Metrics>,
     /// Where the pipeline says why it is not well.
     pub health: Arc<Health>,
+    /// Where the pipeline says that it moves.
+    pub heartbeat: Arc<Heartbeat>,
 }
 
 /// The pipeline; see the module.
@@ -129,6 +132,7 @@ impl Pipeline {
     ) -> Result<(), StoreError> {
         self.report_clock();
         loop {
+            self.links.heartbeat.beat();
             let look = Instant::now() + LOOK_EVERY;
             let wake = self.policy.deadline().map_or(look, |deadline| deadline.min(look));
             tokio::select! {
@@ -200,7 +204,9 @@ impl Pipeline {
     /// Notices that the clock was set, or jumped.
     fn look_at_clock(&mut self) {
         match self.intake.clock.refresh() {
-            None => return,
+            // Said again while it lasts: more readings wait, and a tick is no event.
+            None if !self.links.health.lasts(Condition::ClockUntrusted) => return,
+            None => {}
             Some(ClockEvent::Trusted) => info!(now = %self.intake.clock.now(), "the clock is set"),
             Some(ClockEvent::Stepped(by_ms)) => {
                 warn!(by_ms, "the clock was set to another time");
@@ -263,6 +269,7 @@ impl Pipeline {
         acks: &mpsc::Sender<Acks>,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
+        self.links.heartbeat.beat();
         if !self.intake.batch.is_empty() {
             while let Err(error) = self.write_batch() {
                 self.wait_for_store(error, stop).await?;
@@ -299,6 +306,7 @@ impl Pipeline {
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
         self.links.metrics.add(Counter::StoreFailures, 1);
+        self.links.heartbeat.beat();
         if stop.is_cancelled() || error.remedy() == crate::store::Remedy::Stop {
             error!(error = &error as &dyn std::error::Error, state = %self.state_dir.display(), "the store failed for good");
             return Err(error);

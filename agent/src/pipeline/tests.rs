@@ -58,6 +58,7 @@ fn pipeline_in(dir: &Path, zone: &str) -> Pipeline {
         outbox_ready: Arc::default(),
         outputs,
         health: Arc::default(),
+        heartbeat: Arc::default(),
         metrics,
     };
     let calendar = Calendar::new(zone).unwrap();

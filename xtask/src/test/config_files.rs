@@ -135,6 +135,10 @@ fn check_unit(text: &str) -> Result<(), String> {
             return Err(format!("line {number} is no setting of a section"));
         }
     }
+    let notifies = text.lines().any(|line| line.trim() == "Type=notify");
+    if text.contains("WatchdogSec=") && !notifies {
+        return Err("has a watchdog, but nobody who tells it anything: Type=notify".into());
+    }
     let needed = ["[Unit]", "[Service]", "[Install]", "ExecStart=", "NoNewPrivileges=yes"];
     match needed.iter().find(|needed| !text.contains(**needed)) {
         Some(missing) => Err(format!("lacks {missing}")),
@@ -178,6 +182,10 @@ mod tests {
         assert_eq!(check("configs/x.service", UNIT), Ok(()));
         assert!(check("configs/x.service", &UNIT.replace("NoNewPrivileges=yes\n", "")).is_err());
         assert!(check("configs/x.service", &format!("{UNIT}Wanted By=x\n")).is_err());
+        let watched = UNIT.replace("[Service]", "[Service]\nWatchdogSec=60");
+        assert!(check("configs/x.service", &watched).is_err());
+        let notifying = watched.replace("[Service]", "[Service]\nType=notify");
+        assert_eq!(check("configs/x.service", &notifying), Ok(()));
         assert!(check("configs/x.conf", "listener 1883\nnonsense\n").is_err());
         assert!(check("configs/x.toml", "a = \n").is_err());
         assert!(check("configs/x.json", "{").is_err());
