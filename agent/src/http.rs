@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     health::{Health, Severity},
+    logging,
     metrics::{Counter, Metrics, rss_kb},
     mqtt::Version,
     slots::ActiveModel,
@@ -161,6 +162,7 @@ async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
     status.metrics.set(Counter::Outbox, stats.outbox_entries);
     status.metrics.set(Counter::OutboxBytes, stats.outbox_bytes);
     status.metrics.set(Counter::OutboxEvicted, stats.outbox_evicted);
+    status.metrics.set(Counter::LogSuppressed, logging::suppressed());
     let text = status.metrics.to_prometheus() + &status.health.to_prometheus();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -48,6 +48,8 @@ counters! {
     ArtifactsRefused = "sync_artifacts_refused_total", "Model artifacts refused";
     /// Messages from the server that could not be read.
     SyncMalformed = "sync_malformed_total", "Messages from the server that could not be read";
+    /// Log lines left out because their place in the code had said enough.
+    LogSuppressed = "log_lines_suppressed_total", "Log lines left out";
     /// Sensors known.
     Sensors = "sensors_known", "Sensors known";
     /// Days open.
