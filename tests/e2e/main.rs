@@ -18,5 +18,6 @@ mod late_readings;
 mod model_update;
 mod protocol;
 mod server_away;
+mod silence;
 mod watchdog;
 mod whole_loop;
