@@ -10,16 +10,19 @@ use crate::time::UtcMillis;
 
 /// Differences this near to each other are the same difference.
 const SAME_MS: i64 = 5_000;
-/// So many readings in a row with the same difference tell it.
+/// So many readings in a row with the same difference tell it,
 const TELLING: u8 = 8;
+/// if they arrived over at least this: a backlog of a fast sensor comes all at once.
+const TELLING_MS: i64 = 5 * 60_000;
 
 /// What is known of one device's clock; a few bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceClock {
     /// Smoothed difference of stamp and arrival.
     offset_ms: i64,
-    /// Readings in a row that agree with it.
+    /// Readings in a row that agree with it, and when the first arrived.
     agreeing: u8,
+    since: UtcMillis,
     /// The offset last told; changes only when the estimate has moved away from it, so that the
     /// same stamp is corrected to the same time when it is delivered again.
     told_ms: Option<i64>,
@@ -29,7 +32,12 @@ impl DeviceClock {
     /// A clock that was known to be off by that much before the restart.
     #[must_use]
     pub fn restored(told_ms: i64) -> Self {
-        Self { offset_ms: told_ms, agreeing: TELLING, told_ms: Some(told_ms) }
+        Self {
+            offset_ms: told_ms,
+            agreeing: TELLING,
+            since: UtcMillis(i64::MIN),
+            told_ms: Some(told_ms),
+        }
     }
 
     /// Takes a reading stamped `at` that arrived `now`. Differences up to `tolerance_ms` are
@@ -41,9 +49,10 @@ impl DeviceClock {
             self.offset_ms += (offset - self.offset_ms) / 8;
         } else {
             self.agreeing = 1;
+            self.since = now;
             self.offset_ms = offset;
         }
-        if self.agreeing < TELLING {
+        if self.agreeing < TELLING || now.since(self.since) < TELLING_MS {
             return false;
         }
         let is_wrong = self.offset_ms.saturating_abs() > tolerance_ms;
@@ -113,6 +122,16 @@ mod tests {
             assert!(!changed);
         }
         assert_eq!(clock.offset_ms(), None);
+    }
+
+    #[test]
+    fn a_fast_sensors_backlog_is_no_wrong_clock() {
+        let mut clock = DeviceClock::default();
+        for second in 0..7_200 {
+            let arrival = START + second / 100;
+            let changed = clock.observe(arrival, START + (second - 7_200) * 1_000, TOLERANCE);
+            assert!(!changed, "{second}");
+        }
     }
 
     #[test]

@@ -57,6 +57,15 @@ pub(crate) struct Message<'a> {
     pub(crate) is_retained: bool,
 }
 
+/// A message on its way through.
+struct Arriving<'a> {
+    message: &'a Message<'a>,
+    /// It has no time of its own and was kept before.
+    is_repeat: bool,
+    /// A reading of it is kept that has no time of its own.
+    is_to_be_known: bool,
+}
+
 /// What the next group commit adds.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
@@ -222,14 +231,20 @@ impl Intake {
     /// Takes one message; says whether it moved the clock.
     pub(crate) fn take(&mut self, message: &Message<'_>) -> bool {
         self.messages += 1;
+        let is_repeat = self.redelivery.knows(message);
+        let mut arriving = Arriving { message, is_repeat, is_to_be_known: false };
         match self.routes.find(message.topic) {
             Route::Clock => return self.tick(message.payload),
             Route::Refused(reason) => self.leave_out(message, None, reason),
             Route::Sensor(number) => match decode::decode(message.payload) {
-                Ok(decoded) => self.reading(message, number, decoded.ts, Ok(decoded.value)),
+                Ok(decoded) => self.reading(&mut arriving, number, decoded.ts, Ok(decoded.value)),
                 Err(reason) => self.leave_out(message, Some(number), reason),
             },
-            Route::Fields { source, first } => self.fields(message, source, first),
+            Route::Fields { source, first } => self.fields(&mut arriving, source, first),
+        }
+        // Once for all of its readings, which are kept together or not at all.
+        if arriving.is_to_be_known {
+            self.batch.deliveries.extend(self.redelivery.remember(message));
         }
         false
     }
@@ -264,14 +279,15 @@ impl Intake {
         true
     }
 
-    fn fields(&mut self, message: &Message<'_>, source: usize, first: usize) {
+    fn fields(&mut self, arriving: &mut Arriving<'_>, source: usize, first: usize) {
+        let message = arriving.message;
         let read = match self.routes.read_fields(source, message.payload) {
             Ok(read) => read,
             Err(reason) => return self.leave_out(message, None, reason),
         };
         for (place, value) in read.values {
             if let Some(number) = self.routes.of_field(first, place) {
-                self.reading(message, number, read.ts, value);
+                self.reading(arriving, number, read.ts, value);
             }
         }
     }
@@ -284,22 +300,20 @@ impl Intake {
     /// Checks, dates and gathers one reading.
     fn reading(
         &mut self,
-        message: &Message<'_>,
+        arriving: &mut Arriving<'_>,
         number: usize,
         stamp: Option<UtcMillis>,
         value: Result<f64, Refusal>,
     ) {
         let mut about = Verdict::of(self.messages, Some(number));
         about.at = stamp;
-        match value.and_then(|value| self.judge(message, &mut about, stamp, value)) {
+        match value.and_then(|value| self.judge(arriving, &mut about, stamp, value)) {
             Ok(judged) => {
-                if stamp.is_none() {
-                    self.batch.deliveries.extend(self.redelivery.remember(message));
-                }
+                arriving.is_to_be_known |= stamp.is_none();
                 self.carry_out(about, judged);
             }
             Err(reason) => {
-                debug!(topic = %message.topic, %reason, "left out");
+                debug!(topic = %arriving.message.topic, %reason, "left out");
                 self.conclude(about, Status::left_out(reason));
             }
         }
@@ -307,7 +321,7 @@ impl Intake {
 
     fn judge(
         &mut self,
-        message: &Message<'_>,
+        arriving: &Arriving<'_>,
         about: &mut Verdict,
         stamp: Option<UtcMillis>,
         value: f64,
@@ -317,8 +331,8 @@ impl Intake {
         check_value(self.routes.quantity(number), value)?;
         let at = match stamp {
             Some(stamp) => self.corrected(number, stamp),
-            None if message.is_retained => return Err(Refusal::Stale),
-            None if self.redelivery.knows(message) => return Err(Refusal::Duplicate),
+            None if arriving.message.is_retained => return Err(Refusal::Stale),
+            None if arriving.is_repeat => return Err(Refusal::Duplicate),
             None => self.arrival(number, value)?,
         };
         about.at = Some(at);

@@ -41,7 +41,7 @@ fn pipeline_in(dir: &Path, zone: &str) -> Pipeline {
         gateway = "gw"
         state_dir = "{}"
         mqtt = {{ url = "mqtt://localhost" }}
-        sources = [{{ topic = "r/{{sensor}}" }}]
+        sources = [{{ topic = "r/{{sensor}}" }}, {{ topic = "f/{{sensor}}", fields = ["x", "y"] }}]
         features = {{ set = "moments/1" }}
         clock = {{ source = "topic", topic = "clock" }}
         "#,
@@ -93,8 +93,12 @@ impl Gateway {
     }
 
     fn deliver(&mut self, sensor: &str, payload: &str) {
+        self.deliver_to(format!("r/{sensor}"), payload);
+    }
+
+    fn deliver_to(&mut self, topic: String, payload: &str) {
         self.packet += 1;
-        let (topic, packet) = (format!("r/{sensor}"), self.packet);
+        let packet = self.packet;
         self.unacked.push((topic.clone(), payload.to_owned(), packet));
         self.give(&topic, payload, packet, false);
     }
@@ -196,6 +200,21 @@ fn a_message_without_a_time_that_comes_again_is_no_second_reading() {
     gateway.deliver("a", "22");
     gateway.commit();
     assert_eq!(gateway.values(0).len(), 4, "the same value an hour later is news");
+}
+
+#[test]
+fn of_a_message_with_two_readings_both_are_kept_when_it_comes_again_unkept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    gateway.tick(at(10));
+    gateway.deliver_to("f/a".into(), r#"{"x":1,"y":2}"#);
+    let mut gateway = gateway.power_cut(dir.path());
+    gateway.commit_unheard();
+    assert_eq!((gateway.values(0), gateway.values(1)), (vec![1.0], vec![2.0]));
+    let mut gateway = gateway.power_cut(dir.path());
+    gateway.commit();
+    assert_eq!((gateway.values(0).len(), gateway.values(1).len()), (1, 1));
+    assert_eq!(gateway.refused("duplicate"), 2);
 }
 
 #[test]
