@@ -56,13 +56,15 @@ pub(crate) struct Sensors<'a> {
     /// Steps of the script, then ticks after its end.
     next: usize,
     now: i64,
+    /// The agent may not have heard what the time is: the last tick may be lost with the broker.
+    owes_tick: bool,
     /// The agent's subscriptions when the last connection was lost.
     lost_at: Option<u64>,
 }
 
 impl<'a> Sensors<'a> {
     pub(crate) fn new(truth: &'a Truth, tap: &'a Tap, progress: &'a Progress, port: u16) -> Self {
-        Self { truth, tap, progress, port, next: 0, now: i64::MIN, lost_at: None }
+        Self { truth, tap, progress, port, next: 0, now: i64::MIN, owes_tick: false, lost_at: None }
     }
 
     /// Says everything until the agent has acknowledged it or the trial is over; then makes the
@@ -127,6 +129,7 @@ impl<'a> Sensors<'a> {
         let done = self.advance();
         self.progress.repeated.fetch_add(self.next - done, SeqCst);
         self.next = done;
+        self.owes_tick = self.now > i64::MIN;
     }
 
     /// Moves past what the agent has acknowledged; ticks go with what precedes them.
@@ -146,6 +149,9 @@ impl<'a> Sensors<'a> {
     }
 
     fn say(&mut self, line: &mut Line) -> io::Result<()> {
+        if std::mem::take(&mut self.owes_tick) {
+            line.publish(CLOCK, self.now.to_string().as_bytes())?;
+        }
         let is_first = self.next >= self.progress.said.load(SeqCst);
         match self.truth.script[self.next] {
             Step::Tick(at) => {

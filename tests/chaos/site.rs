@@ -194,8 +194,11 @@ impl Site {
                 (Undo::StartBroker, 1)
             }
             Fault::Pause(who) => {
+                // One that ended by itself is noted when it is to be killed or has to end.
                 let runs = !self.process(who).has_ended();
-                self.process(who).pause();
+                if runs {
+                    self.process(who).pause();
+                }
                 (Undo::Resume(who), u64::from(runs))
             }
             Fault::Network(who, wiring) => self.damage(who, wiring),
@@ -231,7 +234,9 @@ impl Site {
     /// The agent, its disk and its wire stop at one moment; of what it says later nothing is
     /// heard, and of what it writes later nothing is kept.
     fn cut_power(&mut self) -> u64 {
-        self.agent.process.pause();
+        if !self.agent.process.has_ended() {
+            self.agent.process.pause();
+        }
         let image = self.image.as_mut().expect("planned only with one");
         let noted = image.note().unwrap();
         self.tap.stop_listening();
@@ -278,6 +283,7 @@ impl Site {
             Undo::StartAgent => self.start_agent(!is_within_another),
             Undo::StartBroker => self.broker.start_again(),
             Undo::StartServer => self.server.start_again(),
+            Undo::Resume(who) if self.process(who).has_ended() => {}
             Undo::Resume(who) => self.process(who).resume(),
             Undo::Mend(who, and_cut) => {
                 let wire = self.wire(who);
