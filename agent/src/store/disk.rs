@@ -14,7 +14,10 @@ use std::{
     ops::{ControlFlow, Range},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,6 +64,16 @@ impl Changes {
 /// A key and the record under it.
 type KeyAndRecord = (Vec<u8>, Vec<u8>);
 
+/// How far the file is known to be on the disk.
+#[derive(Debug, Default)]
+struct Durable {
+    /// As many changes as were made then; `None` before the first flush.
+    written: Option<u64>,
+    /// The kernel may drop what it could not write and report that just once: another fdatasync
+    /// would succeed without having written it.
+    has_failed: bool,
+}
+
 /// An open store on disk.
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -68,8 +81,10 @@ pub(super) struct Disk {
     /// A handle of our own to sled's file, for fdatasync.
     file: File,
     dir: PathBuf,
-    /// Whether anything was written since the last flush.
-    unflushed: AtomicBool,
+    /// Changes made so far.
+    written: AtomicU64,
+    /// Held while flushing, so that no caller returns while another's flush is under way.
+    durable: Mutex<Durable>,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -97,7 +112,14 @@ impl Disk {
         };
         let db = dir.join("db");
         let file = File::open(&db).map_err(|source| folder_error(&db, source))?;
-        let disk = Self { tree, file, dir: dir.to_owned(), unflushed: true.into(), _lock: lock };
+        let disk = Self {
+            tree,
+            file,
+            dir: dir.to_owned(),
+            written: AtomicU64::default(),
+            durable: Mutex::default(),
+            _lock: lock,
+        };
         disk.sync_created_files()?;
         Ok(disk)
     }
@@ -161,7 +183,13 @@ impl Disk {
         if changes.is_empty() {
             return Ok(());
         }
-        self.unflushed.store(true, Ordering::Release);
+        let done = self.apply(changes);
+        // After the change, or a flush in between would be taken for one that had it.
+        self.written.fetch_add(1, Ordering::AcqRel);
+        done
+    }
+
+    fn apply(&self, changes: Changes) -> Result<(), StoreError> {
         let Changes { mut puts, removals } = changes;
         if removals.is_empty()
             && puts.len() == 1
@@ -176,16 +204,23 @@ impl Disk {
         self.guarded("write to", || self.tree.apply_batch(batch))
     }
 
-    /// Returns once everything written is on the disk.
+    /// Returns once everything written is on the disk. Fails for good once it has failed.
     pub(super) fn make_durable(&self) -> Result<(), StoreError> {
-        if !self.unflushed.swap(false, Ordering::AcqRel) {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable.has_failed {
+            let source = "an earlier flush failed".into();
+            return Err(StoreError::Io { operation: "flush", source });
+        }
+        let written = self.written.load(Ordering::Acquire);
+        if durable.written == Some(written) {
             return Ok(());
         }
         let done = self
             .guarded("flush", || self.tree.flush())
             .and_then(|_| self.file.sync_data().map_err(|source| io_error("flush", source)));
-        if done.is_err() {
-            self.unflushed.store(true, Ordering::Release);
+        match done {
+            Ok(()) => durable.written = Some(written),
+            Err(_) => durable.has_failed = true,
         }
         done
     }
@@ -338,4 +373,50 @@ fn folder_error(path: &Path, source: io::Error) -> StoreError {
 
 fn io_error(operation: &'static str, source: io::Error) -> StoreError {
     StoreError::Io { operation, source: source.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn open(dir: &Path) -> Disk {
+        Disk::open(&dir.join("store"), 1 << 20).unwrap()
+    }
+
+    fn put(disk: &Disk, key: u8) {
+        let mut changes = Changes::default();
+        changes.put(vec![key], vec![0; 10]);
+        disk.write(changes).unwrap();
+    }
+
+    #[test]
+    fn a_flush_waits_for_one_that_is_under_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = open(dir.path());
+        put(&disk, 1);
+        let first = disk.durable.lock().unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| disk.make_durable());
+            thread::sleep(Duration::from_millis(50));
+            assert!(!second.is_finished());
+            drop(first);
+            second.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_flush_that_failed_is_not_made_good_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut disk = open(dir.path());
+        put(&disk, 1);
+        // fdatasync refuses a device that has no disk behind it.
+        let file = std::mem::replace(&mut disk.file, File::open("/dev/null").unwrap());
+        disk.make_durable().unwrap_err();
+        disk.file = file;
+        disk.make_durable().unwrap_err();
+        drop(disk);
+        open(dir.path()).make_durable().unwrap();
+    }
 }

@@ -155,6 +155,8 @@ struct State {
     journal_records: u64,
     journal_bytes: u64,
     outbox: OutboxValue,
+    /// Outbox entries below this number survive a power cut.
+    outbox_durable: u64,
 }
 
 impl State {
@@ -240,7 +242,9 @@ impl Store {
             ControlFlow::Continue(())
         })?;
         self.load_outbox(&mut state)?;
-        self.disk.make_durable()
+        self.disk.make_durable()?;
+        state.outbox_durable = state.outbox.next;
+        Ok(())
     }
 
     /// Reads the outbox's figures. If they are lost, the entries stay, but the stream is a new
@@ -335,7 +339,11 @@ impl Store {
     /// # Errors
     /// The disk refuses; nothing since the last flush may then be taken as kept.
     pub fn flush(&self) -> Result<(), StoreError> {
-        self.disk.make_durable()
+        let next = self.state().outbox.next;
+        self.disk.make_durable()?;
+        let mut state = self.state();
+        state.outbox_durable = state.outbox_durable.max(next);
+        Ok(())
     }
 
     /// All sensors, by number.

@@ -1,7 +1,8 @@
 //! The outbox: sensor-days and silences that wait for the server, under numbers from 1.
 //!
-//! Numbers are given in the same batch that keeps the sensor-day, and never again. An entry
-//! leaves when the server has it, in whatever order that comes to be, so that what is
+//! Numbers are given in the same batch that keeps the sensor-day, and never again: an entry is
+//! shown only once it is durable, or a power cut could give its number to another after the
+//! server had it. An entry leaves when the server has it, in whatever order that comes to be, so that what is
 //! acknowledged takes no room from what is not. What is lost (evicted for lack of space, or
 //! damaged) is gone and counted. The floor is the lowest number held: the server is told that
 //! nothing below it will come.
@@ -27,6 +28,13 @@ enum End {
 /// An entry's number and the size of its record.
 type SeqAndBytes = (u64, u64);
 
+impl State {
+    /// The keys of `range` as far as its entries are durable.
+    fn durable_between(&self, range: SeqRange) -> Range<Vec<u8>> {
+        keys::outbox_between(range.first, range.last.min(self.outbox_durable.saturating_sub(1)))
+    }
+}
+
 impl Store {
     /// Names this outbox; drawn at random when the store was made.
     #[must_use]
@@ -46,16 +54,17 @@ impl Store {
         self.state().outbox.evicted
     }
 
-    /// The lowest number held, or to come: all below is acknowledged or given up.
+    /// The lowest number held, or to come: all below is acknowledged or given up, for good.
     #[must_use]
     pub fn outbox_floor(&self) -> u64 {
-        self.state().outbox.floor
+        let state = self.state();
+        state.outbox.floor.min(state.outbox_durable)
     }
 
-    /// The number the next entry will get.
+    /// The number the next entry to be shown will have: all below are durable.
     #[must_use]
     pub fn outbox_next(&self) -> u64 {
-        self.state().outbox.next
+        self.state().outbox_durable
     }
 
     /// Puts items into the outbox under consecutive numbers, all or none; durable after
@@ -77,17 +86,18 @@ impl Store {
         Ok(())
     }
 
-    /// The oldest entries from `from_seq` on, in rising order, of about `max_bytes` together; at
-    /// least one if there is any.
+    /// The oldest durable entries from `from_seq` on, in rising order, of about `max_bytes`
+    /// together; at least one if there is any.
     ///
     /// # Errors
     /// The disk refuses.
     pub fn outbox_batch(&self, from_seq: u64, max_bytes: usize) -> Result<Vec<Entry>, StoreError> {
-        self.read_outbox(&keys::outbox_from(from_seq), End::Oldest, max_bytes)
+        let range = SeqRange { first: from_seq, last: u64::MAX };
+        self.read_outbox(range, End::Oldest, max_bytes)
     }
 
-    /// The newest entries of `range`, in rising order, of about `max_bytes` together; at least
-    /// one if there is any.
+    /// The newest durable entries of `range`, in rising order, of about `max_bytes` together; at
+    /// least one if there is any.
     ///
     /// # Errors
     /// The disk refuses.
@@ -96,8 +106,7 @@ impl Store {
         range: SeqRange,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let range = keys::outbox_between(range.first, range.last);
-        let mut entries = self.read_outbox(&range, End::Newest, max_bytes)?;
+        let mut entries = self.read_outbox(range, End::Newest, max_bytes)?;
         entries.reverse();
         Ok(entries)
     }
@@ -105,11 +114,12 @@ impl Store {
     /// Reads from one end. What is damaged can never be sent: it is given up.
     fn read_outbox(
         &self,
-        range: &Range<Vec<u8>>,
+        range: SeqRange,
         end: End,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let mut state = self.state();
+        let range = state.durable_between(range);
         loop {
             let (mut entries, mut damaged, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
             let visit = |key: &[u8], record: &[u8]| {
@@ -147,10 +157,9 @@ impl Store {
     /// The disk refuses; entries that went are gone.
     pub fn outbox_ack(&self, up_to: u64, ranges: &[SeqRange]) -> Result<(), StoreError> {
         let mut state = self.state();
-        let newest = state.outbox.next.saturating_sub(1);
         let contiguous = SeqRange { first: 0, last: up_to };
         for range in std::iter::once(&contiguous).chain(ranges) {
-            let range = keys::outbox_between(range.first, range.last.min(newest));
+            let range = state.durable_between(*range);
             loop {
                 let mut acknowledged: Vec<SeqAndBytes> = Vec::new();
                 self.disk.scan(range.clone(), |key, record| {

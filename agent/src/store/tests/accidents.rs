@@ -78,6 +78,7 @@ fn a_damaged_outbox_entry_does_not_hold_up_the_rest() {
     let store = open(&dir.path().join("store"), &StoreOptions::default());
     let commits: Vec<DayCommit> = (0..6).map(|ix| commit(0, ix, 1)).collect();
     store.commit_days(&commits).unwrap();
+    store.flush().unwrap();
     for seq in [1, 2, 4] {
         overwrite(&store, &keys::outbox(seq), flip_last);
     }
@@ -97,6 +98,7 @@ fn a_lost_outbox_record_starts_a_new_stream() {
     let path = dir.path().join("store");
     let store = open(&path, &StoreOptions::default());
     store.commit_days(&[commit(0, 0, 1), commit(0, 1, 1)]).unwrap();
+    store.flush().unwrap();
     store.outbox_ack(1, &[]).unwrap();
     let stream = store.stream();
     overwrite(&store, keys::META_OUTBOX, flip_last);

@@ -62,6 +62,8 @@ struct Content {
     states: BTreeMap<SensorIx, Vec<u8>>,
     outbox: Vec<Entry>,
     next: u64,
+    /// Entries below it are shown.
+    durable: u64,
     floor: u64,
     evicted: u64,
 }
@@ -77,6 +79,7 @@ impl Content {
             states: BTreeMap::new(),
             outbox: Vec::new(),
             next: 1,
+            durable: 1,
             floor: 1,
             evicted: 0,
         }
@@ -107,9 +110,15 @@ impl Content {
         let state = |ix| Some((SensorIx(ix), store.sensor_state(SensorIx(ix)).unwrap()?));
         let known = |date| store.local_day(date).map(|_| (date, open.contains(&date)));
         let stats = store.stats();
-        let outbox = store.outbox_batch(0, usize::MAX).unwrap();
+        let outbox = held(store);
+        let durable = store.outbox_next();
+        let mut shown = outbox.clone();
+        shown.retain(|entry| entry.seq < durable);
+        assert_eq!(store.outbox_batch(0, usize::MAX).unwrap(), shown);
         let all = SeqRange { first: 0, last: u64::MAX };
-        assert_eq!(store.outbox_newest(all, usize::MAX).unwrap(), outbox);
+        assert_eq!(store.outbox_newest(all, usize::MAX).unwrap(), shown);
+        let OutboxValue { next, floor, .. } = store.state().outbox;
+        assert_eq!(store.outbox_floor(), floor.min(durable));
         assert_eq!(stats.outbox_entries, outbox.len() as u64);
         assert_eq!(stats.damaged, 0);
         Self {
@@ -120,8 +129,9 @@ impl Content {
             records: keys().filter_map(record).collect(),
             states: (0..SENSORS).filter_map(state).collect(),
             outbox,
-            next: store.outbox_next(),
-            floor: store.outbox_floor(),
+            next,
+            durable,
+            floor,
             evicted: stats.outbox_evicted,
         }
     }
@@ -178,13 +188,13 @@ impl Content {
         self.find_floor();
     }
 
-    /// Acknowledging is one change for what is contiguous and one for each range; returns what
-    /// is there in between.
+    /// Acknowledging is one change for what is contiguous and one for each range, and of no effect
+    /// on what was not shown; returns what is there in between.
     fn ack(&mut self, up_to: u64, ranges: &[SeqRange]) -> Vec<Self> {
         let mut between = Vec::new();
         for range in std::iter::once(&SeqRange { first: 0, last: up_to }).chain(ranges) {
             between.push(self.clone());
-            self.outbox.retain(|entry| !range.contains(entry.seq));
+            self.outbox.retain(|entry| !range.contains(entry.seq) || entry.seq >= self.durable);
             self.find_floor();
         }
         between
@@ -212,6 +222,20 @@ impl Content {
     }
 }
 
+/// All entries, those included that are not shown yet.
+fn held(store: &Store) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    store
+        .disk
+        .scan(keys::outbox_from(0), |key, record| {
+            let item = records::unseal_item(key, record).unwrap();
+            entries.push(Entry { seq: keys::seq_of(key).unwrap(), item });
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    entries
+}
+
 /// Does it to both; returns what a kill within it may leave.
 fn apply(store: &Store, content: &mut Content, op: &Op, revision: u32) -> Vec<Content> {
     match op {
@@ -229,7 +253,10 @@ fn apply(store: &Store, content: &mut Content, op: &Op, revision: u32) -> Vec<Co
             };
             store.append(&batch).unwrap();
         }
-        Op::Flush => store.flush().unwrap(),
+        Op::Flush => {
+            store.flush().unwrap();
+            content.durable = content.next;
+        }
         Op::Fold => {
             store.fold().unwrap();
             assert_eq!(store.journal_size(), (0, 0));
@@ -288,6 +315,7 @@ proptest! {
                 Op::Reopen => {
                     drop(store);
                     store = open(&path, &options);
+                    content.durable = content.next;
                 }
                 Op::Kill => {
                     let left = dir.path().join(format!("store-{step}"));
@@ -295,6 +323,7 @@ proptest! {
                     store = open(&left, &options);
                     path = left;
                     let found = Content::of(&store);
+                    since_flush.iter_mut().for_each(|content| content.durable = content.next);
                     prop_assert!(
                         since_flush.contains(&found), "{:#?} is not one of {:#?}", found, since_flush
                     );
@@ -351,6 +380,7 @@ fn outbox_batches_are_bounded_but_never_empty() {
     let store = open(&dir.path().join("store"), &StoreOptions::default());
     let commits: Vec<DayCommit> = (0..20).map(|ix| commit(0, ix, 1)).collect();
     store.commit_days(&commits).unwrap();
+    store.flush().unwrap();
     let seqs = |from, bytes| -> Vec<u64> {
         store.outbox_batch(from, bytes).unwrap().iter().map(|entry| entry.seq).collect()
     };
@@ -388,10 +418,42 @@ fn what_is_acknowledged_out_of_order_makes_room_for_what_is_not() {
     let store = open(&dir.path().join("store"), &options);
     let commits = |from: u32, to: u32| (from..to).map(|ix| commit(0, ix, 1)).collect::<Vec<_>>();
     store.commit_days(&commits(0, 10)).unwrap();
+    store.flush().unwrap();
     assert_eq!((store.outbox_len(), store.outbox_evicted()), (10, 0));
     store.outbox_ack(0, &[SeqRange { first: 6, last: 10 }]).unwrap();
     store.commit_days(&commits(0, 5)).unwrap();
     assert_eq!((store.outbox_len(), store.outbox_evicted(), store.outbox_floor()), (10, 0, 1));
     store.commit_days(&commits(0, 7)).unwrap();
+    store.flush().unwrap();
     assert_eq!((store.outbox_len(), store.outbox_evicted(), store.outbox_floor()), (10, 7, 13));
+}
+
+#[test]
+fn what_a_power_cut_could_take_back_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        StoreOptions { outbox_max_entries: NonZeroU64::new(2).unwrap(), ..StoreOptions::default() };
+    let path = dir.path().join("store");
+    let store = open(&path, &options);
+    store.commit_days(&[commit(0, 0, 1)]).unwrap();
+    store.flush().unwrap();
+    copy(&path, &dir.path().join("cut"));
+    store.commit_days(&[commit(0, 1, 1), commit(0, 2, 1)]).unwrap();
+    let all = SeqRange { first: 0, last: u64::MAX };
+    assert_eq!((store.outbox_next(), store.outbox_len(), store.outbox_evicted()), (2, 2, 1));
+    assert_eq!(store.outbox_batch(0, 10_000).unwrap(), []);
+    assert_eq!(store.outbox_newest(all, 10_000).unwrap(), []);
+    // Nor does the floor say that nothing with these numbers will come.
+    store.commit_days(&[commit(1, 1, 1), commit(1, 2, 1)]).unwrap();
+    assert_eq!((store.outbox_floor(), store.outbox_evicted()), (2, 3));
+    store.outbox_ack(5, &[]).unwrap();
+    assert_eq!(store.outbox_len(), 2, "what was not shown cannot be acknowledged");
+    store.flush().unwrap();
+    let seqs = |entries: Vec<Entry>| entries.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+    assert_eq!((store.outbox_floor(), store.outbox_next()), (4, 6));
+    assert_eq!(seqs(store.outbox_newest(all, 10_000).unwrap()), [4, 5]);
+    let cut = open(&dir.path().join("cut"), &options);
+    cut.commit_days(&[commit(0, 2, 1)]).unwrap();
+    cut.flush().unwrap();
+    assert_eq!(seqs(cut.outbox_batch(0, 10_000).unwrap()), [1, 2], "its number is given again");
 }

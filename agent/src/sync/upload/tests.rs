@@ -86,6 +86,7 @@ fn line(kb_per_s: u32, waiting: i32) -> Line {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     store.outbox_put(&(0..waiting).map(day).collect::<Vec<_>>()).unwrap();
+    store.flush().unwrap();
     let rate = NonZeroU32::new(kb_per_s).unwrap();
     let upload = Upload::new(Arc::clone(&store), rate);
     Line { dir, store, upload, server: Server::default() }
@@ -130,6 +131,7 @@ impl Line {
 
 fn put(line: &Line, date: i32) {
     line.store.outbox_put(&[day(date)]).unwrap();
+    line.store.flush().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,6 +276,18 @@ async fn an_answer_to_something_else_settles_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_not_durable_yet_waits_and_is_live_then() {
+    let mut line = line(1, 40);
+    line.exchange();
+    line.store.outbox_put(&[day(40)]).unwrap();
+    line.upload.connected();
+    line.exchange();
+    assert!(!line.server.times.contains_key(&41));
+    line.store.flush().unwrap();
+    assert_eq!(line.send().map(|message| message.kind), Some(Kind::Live));
+}
+
+#[tokio::test(start_paused = true)]
 async fn silences_go_the_same_way() {
     let mut line = line(64, 1);
     let silence = Silence {
@@ -284,6 +298,7 @@ async fn silences_go_the_same_way() {
         expected_every_ms: 60_000,
     };
     line.store.outbox_put(&[Item::Silence(silence.clone())]).unwrap();
+    line.store.flush().unwrap();
     let question = line.send().unwrap();
     let ack = line.server.receive(&question.bytes);
     line.upload.handle_ack(&ack).unwrap();
