@@ -8,8 +8,10 @@
 //!
 //! The running agent and `decode` share this code; only what is done with a [`Verdict`] differs.
 
+mod batch;
 mod redelivery;
 mod resolve;
+mod restore;
 pub(crate) mod route;
 mod times;
 mod verdict;
@@ -25,21 +27,18 @@ use daywise_core::{
 };
 use tracing::{debug, info, trace, warn};
 
+pub(crate) use self::verdict::{Status, Verdict};
 use self::{
+    batch::Gathered,
     redelivery::Redelivery,
+    resolve::Unsure,
     route::{Route, Routes},
 };
-pub(crate) use self::{
-    resolve::Unsure,
-    verdict::{Status, Verdict},
-};
 use crate::{
-    calendar::Calendar,
     clock::Clock,
-    config::AgentConfig,
     metrics::{Counter, Metrics},
-    site_days::{SiteDays, moved},
-    store::{Batch, DayReading, Held, SensorRecord, Store, StoreError},
+    site_days::SiteDays,
+    store::{Held, SensorRecord, Store, StoreError},
 };
 
 /// One message from the broker.
@@ -64,63 +63,6 @@ struct Arriving<'a> {
     is_repeat: bool,
     /// A reading of it is kept that has no time of its own.
     is_to_be_known: bool,
-}
-
-/// What the next group commit adds.
-#[derive(Debug, Default)]
-pub(crate) struct Gathered {
-    new_sensors: Vec<SensorRecord>,
-    new_days: Vec<LocalDay>,
-    readings: Vec<DayReading>,
-    unsure: Vec<Unsure>,
-    quarantined: Vec<Held>,
-    released: Option<u64>,
-    deliveries: Vec<u32>,
-    offsets: Vec<(SensorIx, Option<i64>)>,
-    /// When the first reading of a closed day arrived.
-    late_since: Option<UtcMillis>,
-}
-
-impl Gathered {
-    /// Whether there is nothing to make durable.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-            && self.new_sensors.is_empty()
-            && self.new_days.is_empty()
-            && self.released.is_none()
-            && self.offsets.is_empty()
-    }
-
-    /// Readings, those included that may turn out to be held already.
-    pub(crate) fn len(&self) -> usize {
-        self.readings.len() + self.unsure.len() + self.quarantined.len()
-    }
-
-    /// What the store is to take.
-    fn as_batch(&self, late_due: UtcMillis) -> Batch<'_> {
-        Batch {
-            new_sensors: &self.new_sensors,
-            new_days: &self.new_days,
-            readings: &self.readings,
-            late_due,
-            quarantined: &self.quarantined,
-            released: self.released,
-            deliveries: &self.deliveries,
-            offsets: &self.offsets,
-        }
-    }
-
-    /// It is durable.
-    pub(crate) fn clear(&mut self) {
-        self.new_sensors.clear();
-        self.new_days.clear();
-        self.readings.clear();
-        self.quarantined.clear();
-        self.released = None;
-        self.deliveries.clear();
-        self.offsets.clear();
-        self.late_since = None;
-    }
 }
 
 /// What becomes of a reading whose place in time is known.
@@ -153,81 +95,6 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Takes up where the store left off.
-    ///
-    /// # Errors
-    /// The store cannot be read or written.
-    pub(crate) fn new(
-        config: &AgentConfig,
-        calendar: Calendar,
-        store: &Store,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, StoreError> {
-        let mut collector = Collector::new(config.limits());
-        let mut routes = Routes::new(config);
-        for sensor in store.sensors()? {
-            collector.restore_sensor(stored_baseline(store, sensor.ix));
-            routes.add_sensor(sensor.ix, sensor.id, sensor.quantity);
-        }
-        let offsets = store.offsets()?;
-        for &(sensor, offset_ms) in &offsets {
-            routes.restore_offset(sensor, offset_ms);
-        }
-        let mut newest = UtcMillis::default();
-        let open = store.open_days();
-        open.iter().for_each(|day| collector.restore_day(*day));
-        let mut readings = 0_u64;
-        store.restore(&mut |date, sensor, sample: Sample| {
-            collector.restore(date, sensor, sample);
-            newest = newest.max(sample.at);
-            readings += 1;
-        })?;
-        let newest_reading = newest;
-        // A day that has closed had ended. Without this a clock that knows no better, such as one
-        // not set since the power came back, would refuse what the broker has kept for us.
-        if let Some(day) = store.newest_closed_day() {
-            newest = newest.max(day.end);
-        }
-        let silences = store.silences()?;
-        for &(sensor, since, usual_ms) in &silences {
-            collector.restore_silence(sensor, since, usual_ms);
-        }
-        let clock = Clock::new(&config.clock, newest);
-        for (date, sensor, due) in store.dirty_due() {
-            collector.restore_dirty(date, sensor, due);
-        }
-        if store.zone()?.as_deref() != Some(calendar.name()) {
-            let moved: Vec<LocalDay> = open
-                .iter()
-                .map(|day| moved(*day, &calendar, newest_reading, clock.now()))
-                .collect();
-            store.set_zone(calendar.name(), &moved)?;
-            moved.iter().for_each(|day| collector.restore_day(*day));
-        }
-        info!(
-            sensors = collector.sensor_count(),
-            open_days = collector.open_days(),
-            readings,
-            "restored from the store"
-        );
-        Ok(Self {
-            clock,
-            days: SiteDays::new(calendar, store.local_days()),
-            collector,
-            routes,
-            batch: Gathered::default(),
-            heard: Vec::new(),
-            verdicts: None,
-            redelivery: Redelivery::restored(store.deliveries()?),
-            metrics,
-            rules: times::TimeRules::new(config),
-            quarantined: store.quarantined_len(),
-            clocks_off: offsets.len() as u64,
-            silent: silences.len() as u64,
-            messages: 0,
-        })
-    }
-
     /// Takes one message; says whether it moved the clock.
     pub(crate) fn take(&mut self, message: &Message<'_>) -> bool {
         self.messages += 1;
@@ -417,10 +284,4 @@ impl Intake {
             verdicts.push(Verdict { status, ..about });
         }
     }
-}
-
-fn stored_baseline(store: &Store, sensor: SensorIx) -> Baseline {
-    let stored = store.sensor_state(sensor).ok().flatten();
-    // A baseline of another version is learnt anew rather than misread.
-    stored.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default()
 }
