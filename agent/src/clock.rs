@@ -136,7 +136,7 @@ impl Clock {
     pub fn since_boot(&self) -> (u64, i64) {
         match &self.0 {
             Source::System(system) => (system.boot, system.trusted.since_boot_ms()),
-            Source::Topic(_) => (0, 0),
+            Source::Topic(_) => (0, since_boot_ms()),
         }
     }
 
@@ -147,7 +147,10 @@ impl Clock {
             Source::System(system) => {
                 (boot == system.boot).then(|| system.trusted.at_boot_ms(since_boot_ms))
             }
-            Source::Topic(ticks) => Some(ticks.newest),
+            // Real milliseconds are next to nothing in a replay, but keep the order of arrival.
+            Source::Topic(ticks) => {
+                Some(ticks.newest + since_boot_ms.saturating_sub(self::since_boot_ms()))
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! live in the `Default` impls and nowhere else; `configs/agent.example.toml` is tested to load.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::SocketAddr,
     num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize},
@@ -445,6 +446,12 @@ impl AgentConfig {
             }
             if source.fields.len() > MAX_FIELDS {
                 problems.push(format!("sources[{index}].fields: at most {MAX_FIELDS}"));
+            }
+            let leaf = |path: &String| path.rsplit('.').next().map(str::to_owned);
+            let leaves: BTreeSet<_> = source.fields.iter().map(leaf).collect();
+            if leaves.len() < source.fields.len() {
+                let problem = "two end in the same name, which names their sensor";
+                problems.push(format!("sources[{index}].fields: {problem}"));
             }
             if source.fields.is_empty() && source.time.is_some() {
                 problems.push(format!("sources[{index}].time: only together with fields"));

@@ -13,10 +13,14 @@
 //!
 //! The caller passes both clocks in, so every state can be tested.
 
-use crate::time::UtcMillis;
+use crate::time::{DAY_MS, UtcMillis};
 
 /// A smaller difference between the clocks is drift or the work of a slewing daemon.
 pub const STEP_MS: i64 = 2_000;
+
+/// A clock that is this far ahead of all that is known to have happened is not believed without
+/// a synchronization: what was filed under its time would speak against every right one.
+const FARTHEST_MS: i64 = 5 * 366 * DAY_MS;
 
 /// When a clock is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +149,7 @@ impl TrustedClock {
             return true;
         }
         !self.rules.needs_synchronized
-            && seen.wall >= self.floor
+            && (0..=FARTHEST_MS).contains(&seen.wall.since(self.floor))
             && seen.since_boot_ms >= self.rules.boot_grace_ms
     }
 
@@ -182,7 +186,8 @@ impl TrustedClock {
         let stood_ms = seen.since_boot_ms.saturating_sub(after.since_boot_ms);
         // Not earlier than the time before the step, too: a clock that was set back is believed
         // once it has caught up, or when the system vouches for it.
-        let is_possible = !self.rules.needs_synchronized && seen.wall >= before.wall;
+        let is_possible = !self.rules.needs_synchronized
+            && (0..=FARTHEST_MS).contains(&seen.wall.since(before.wall));
         if stood_ms >= self.rules.confirm_ms && is_possible {
             self.state = State::Trusted(Anchor::of(seen));
             return Some(ClockEvent::Trusted);
@@ -194,7 +199,7 @@ impl TrustedClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::{DAY_MS, HOUR_MS};
+    use crate::time::HOUR_MS;
 
     const FLOOR: UtcMillis = UtcMillis(1_711_000_000_000);
     const RULES: Rules =
@@ -240,6 +245,16 @@ mod tests {
         assert_eq!(clock.observe(seen(FLOOR + DAY_MS, RUNNING)), None);
         let set = synchronized(FLOOR + DAY_MS, RUNNING);
         assert_eq!(clock.observe(set), Some(ClockEvent::Trusted));
+    }
+
+    #[test]
+    fn a_clock_of_another_decade_is_not_believed() {
+        let mut clock = TrustedClock::new(RULES, FLOOR);
+        assert_eq!(clock.observe(seen(FLOOR + 10 * 366 * DAY_MS, RUNNING)), None);
+        let mut clock = trusted();
+        let ahead = FLOOR + 10 * 366 * DAY_MS;
+        clock.observe(seen(ahead, RUNNING + 1_000));
+        assert_eq!(clock.observe(seen(ahead + 700_000, RUNNING + 701_000)), None, "it stands, but");
     }
 
     #[test]

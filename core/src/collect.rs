@@ -18,6 +18,8 @@ use crate::{
 
 /// Days of one sensor that can be open at once: today, and yesterday in its grace period.
 const OPEN_DAYS_PER_SENSOR: usize = 2;
+/// Readings that arrive within this are one burst.
+const BURST_MS: i64 = 1_000;
 /// Reopened days that may wait for their readings to settle; beyond that the oldest is due.
 const MAX_REOPENED: usize = 4_096;
 
@@ -252,11 +254,13 @@ impl Collector {
         let can_open = self.can_open(now, day);
         let is_open = self.open.contains_key(&day.date);
         if let Some(state) = self.sensor_mut(sensor) {
+            // By arrivals, not stamps: who sends a day's readings in one burst is heard once a day.
+            let gap = state.heard.map_or(0, |heard| now.since(heard));
+            if gap >= BURST_MS {
+                state.pace.learn(gap);
+            }
             state.heard = state.heard.max(Some(now));
             if state.last.is_none_or(|last| last.at < sample.at) {
-                if let Some(last) = state.last {
-                    state.pace.learn(sample.at.since(last.at));
-                }
                 state.last = Some(sample);
                 let hour = day.wall_hour(sample.at);
                 state.live_score = state.baseline.live_score(hour, sample.value);
@@ -304,7 +308,7 @@ impl Collector {
                 state.pace = Pace::restored(usual_ms);
             }
             state.silent_since = Some(since);
-            state.heard = state.heard.max(Some(since));
+            state.heard = Some(since);
         }
     }
 
@@ -318,7 +322,8 @@ impl Collector {
     ) -> Vec<SilenceChange> {
         let mut changes = Vec::new();
         for (number, state) in (0..).zip(&mut self.sensors) {
-            let Some(heard) = state.heard else { continue };
+            // A clock that was set back has heard it in the future.
+            let Some(heard) = state.heard.map(|heard| heard.min(now)) else { continue };
             let usual_ms = state.pace.usual_ms().unwrap_or_default();
             let change =
                 |since, until| SilenceChange { sensor: SensorIx(number), since, until, usual_ms };
@@ -360,12 +365,7 @@ impl Collector {
         let Some(state) = self.sensor_mut(sensor) else { return };
         state.add(&day, sample);
         if state.last.is_none_or(|last| last.at < sample.at) {
-            if let Some(last) = state.last {
-                state.pace.learn(sample.at.since(last.at));
-            }
             state.last = Some(sample);
-            // When it arrived is not kept; no later than this is near enough to miss it by.
-            state.heard = state.heard.max(Some(sample.at));
         }
     }
 
@@ -544,5 +544,32 @@ mod tests {
         push(&mut collector, minute(60), sensor, minute(60), 1.0).unwrap();
         let [back] = collector.poll_silences(minute(61), start)[..] else { panic!("told") };
         assert_eq!((back.since, back.until), (minute(9), Some(minute(60))));
+    }
+
+    #[test]
+    fn a_sensor_that_sends_a_days_readings_in_one_burst_is_not_missed_in_between() {
+        let limits = Limits { max_samples_per_day: 10_000, ..LIMITS };
+        let mut collector = Collector::new(limits);
+        let sensor = collector.add_sensor(Baseline::default()).unwrap();
+        let start = at(0);
+        for day in 1..9 {
+            let night = at(24 * day + 3);
+            for minute in 0..100 {
+                let measured = at(24 * day) + minute * 60_000;
+                push(&mut collector, night + minute, sensor, measured, 1.0).unwrap();
+            }
+            assert_eq!(collector.poll_silences(night + 20 * HOUR_MS, start), [], "day {day}");
+        }
+    }
+
+    #[test]
+    fn a_silence_goes_on_over_a_restart_although_the_device_is_a_little_ahead() {
+        let mut collector = Collector::new(LIMITS);
+        collector.restore_sensor(Baseline::default());
+        collector.restore_day(LocalDay::utc(LocalDate(DAY)));
+        let ahead = at(5) + 5_000;
+        collector.restore(LocalDate(DAY), SensorIx(0), Sample { at: ahead, value: 3.0 });
+        collector.restore_silence(SensorIx(0), at(5), 60_000);
+        assert_eq!(collector.poll_silences(at(8), at(7)), []);
     }
 }

@@ -118,6 +118,8 @@ pub fn run(args: &DecodeArgs) -> Result<DecodeSummary, CommandError> {
     }
     .map_err(CommandError::Config)?;
     config.clock.source = ClockSource::Topic;
+    // Told by the receive times alone: no message of the recording is a tick.
+    config.clock.topic = String::new();
     let mut stream =
         Recorded::open(&args.jsonl, args.timezone.clone()).map_err(CommandError::Input)?;
     let mut decoder = Decoder::new(&config, args)?;

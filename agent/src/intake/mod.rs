@@ -176,7 +176,8 @@ impl Intake {
         about.at = stamp;
         match value.and_then(|value| self.judge(arriving, &mut about, stamp, value)) {
             Ok(judged) => {
-                arriving.is_to_be_known |= stamp.is_none();
+                // A stamp that is corrected may be corrected otherwise when it comes again.
+                arriving.is_to_be_known |= stamp.is_none() || self.rules.corrects_devices;
                 self.carry_out(about, judged);
             }
             Err(reason) => {
@@ -197,14 +198,20 @@ impl Intake {
         let number = about.sensor.unwrap_or(usize::MAX);
         check_value(self.routes.quantity(number), value)?;
         let at = match stamp {
+            Some(_) if arriving.is_repeat && self.rules.corrects_devices => {
+                return Err(Refusal::Duplicate);
+            }
             Some(stamp) => self.corrected(number, stamp),
             None if arriving.message.is_retained => return Err(Refusal::Stale),
             None if arriving.is_repeat => return Err(Refusal::Duplicate),
+            None if !self.clock.is_trusted() => {
+                return self.hold(number, None, value).map(Judged::Hold);
+            }
             None => self.arrival(number, value)?,
         };
         about.at = Some(at);
-        if self.must_wait(stamp.is_some(), at) {
-            return self.hold(number, stamp, value).map(Judged::Hold);
+        if self.must_wait(at) {
+            return self.hold(number, Some(at), value).map(Judged::Hold);
         }
         self.place(about, at, value)
     }
@@ -269,6 +276,8 @@ impl Intake {
         let (id, quantity) = self.routes.bind(number, ix);
         info!(sensor = %id, %quantity, "new sensor");
         self.batch.new_sensors.push(SensorRecord { ix, id, quantity });
+        let offset = self.routes.device_clock(number).and_then(|clock| clock.offset_ms());
+        self.batch.offsets.extend(offset.map(|offset| (ix, Some(offset))));
         Ok(ix)
     }
 

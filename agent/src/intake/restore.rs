@@ -43,9 +43,10 @@ impl Intake {
         for &(sensor, since, usual_ms) in &silences {
             collector.restore_silence(sensor, since, usual_ms);
         }
-        // A day that has closed had ended. Without this a clock that knows no better, such as one
+        // A day that has closed had ended, and its grace too. Without this a clock that knows no better, such as one
         // not set since the power came back, would refuse what the broker has kept for us.
-        let closed = store.newest_closed_day().map(|day| day.end);
+        let grace_ms = config.days.grace.as_ms();
+        let closed = store.newest_closed_day().map(|day| day.end + grace_ms);
         let newest = closed.map_or(newest_reading, |end| newest_reading.max(end));
         let clock = Clock::new(&config.clock, newest);
         move_open_days(store, &mut collector, &calendar, newest_reading, clock.now())?;

@@ -43,6 +43,8 @@ struct Known {
     quantity: Quantity,
     /// Of the device behind it.
     clock: DeviceClock,
+    /// The boot, and the milliseconds since, of its newest reading in quarantine.
+    held: Option<(u64, i64)>,
     /// Given with the first reading that is kept, so that a topic full of nonsense takes no
     /// sensor's place.
     ix: Option<SensorIx>,
@@ -69,6 +71,10 @@ pub(crate) struct Routes {
     max_known: usize,
     /// Numbers of the sensors of topics with fields, a topic's beside each other.
     rows: Vec<usize>,
+    /// Where the row of a source and its first sensor begins.
+    rows_of: HashMap<(usize, usize), usize>,
+    /// Numbers by the sensor's number in the store.
+    by_ix: Vec<Option<usize>>,
 }
 
 impl Routes {
@@ -92,13 +98,22 @@ impl Routes {
             known: Vec::new(),
             max_known: max_topics,
             rows: Vec::new(),
+            rows_of: HashMap::new(),
+            by_ix: Vec::new(),
         }
     }
 
     /// Takes back a stored sensor.
     pub(crate) fn add_sensor(&mut self, ix: SensorIx, id: String, quantity: Quantity) {
+        self.note(ix, self.known.len());
         self.numbers.insert(id.clone(), self.known.len());
-        self.known.push(Known { id, quantity, clock: DeviceClock::default(), ix: Some(ix) });
+        self.known.push(Known {
+            id,
+            quantity,
+            clock: DeviceClock::default(),
+            held: None,
+            ix: Some(ix),
+        });
     }
 
     pub(crate) fn find(&mut self, topic: &str) -> Route {
@@ -142,7 +157,7 @@ impl Routes {
                 (format!("{id}/{leaf}"), given.unwrap_or_else(|| Quantity::infer(leaf)))
             })
             .collect();
-        self.numbers_in_a_row(ids)
+        self.numbers_in_a_row(place, ids)
             .map_or_else(Route::Refused, |first| Route::Fields { source: place, first })
     }
 
@@ -162,16 +177,33 @@ impl Routes {
         }
         let number = self.known.len();
         self.numbers.insert(id.clone(), number);
-        self.known.push(Known { id, quantity, clock: DeviceClock::default(), ix: None });
+        self.known.push(Known {
+            id,
+            quantity,
+            clock: DeviceClock::default(),
+            held: None,
+            ix: None,
+        });
         Ok(number)
     }
 
     /// One list of numbers for each topic with fields, so that a route stays a few bytes.
-    fn numbers_in_a_row(&mut self, ids: Vec<(String, Quantity)>) -> Result<usize, Refusal> {
+    fn numbers_in_a_row(
+        &mut self,
+        source: usize,
+        ids: Vec<(String, Quantity)>,
+    ) -> Result<usize, Refusal> {
         let numbers: Result<Vec<usize>, Refusal> =
             ids.into_iter().map(|(id, quantity)| self.number(id, quantity)).collect();
+        let mut numbers = numbers?;
+        // A source's fields of one device always lead to the same sensors.
+        let device = numbers.first().map(|number| (source, *number));
+        if let Some(&first) = device.and_then(|device| self.rows_of.get(&device)) {
+            return Ok(first);
+        }
         let first = self.rows.len();
-        self.rows.append(&mut numbers?);
+        self.rows.append(&mut numbers);
+        self.rows_of.extend(device.map(|device| (device, first)));
         Ok(first)
     }
 
@@ -195,12 +227,28 @@ impl Routes {
         self.known.get_mut(number).map(|known| &mut known.clock)
     }
 
+    /// Sets readings of one sensor apart that arrived within a millisecond: each has its own time.
+    pub(crate) fn apart(&mut self, number: usize, boot: u64, since_boot_ms: i64) -> i64 {
+        let Some(known) = self.known.get_mut(number) else { return since_boot_ms };
+        let last = known.held.filter(|(held_boot, _)| *held_boot == boot);
+        let since = last.map_or(since_boot_ms, |(_, last)| since_boot_ms.max(last + 1));
+        known.held = Some((boot, since));
+        since
+    }
+
     /// The number here of a stored sensor.
     pub(crate) fn number_of(&self, ix: SensorIx) -> Option<usize> {
-        let place = usize::try_from(ix.0).ok()?;
-        // Sensors are numbered in the order they are bound, which is nearly that of `known`.
-        let near = self.known.get(place).is_some_and(|known| known.ix == Some(ix));
-        if near { Some(place) } else { self.known.iter().position(|known| known.ix == Some(ix)) }
+        *self.by_ix.get(usize::try_from(ix.0).ok()?)?
+    }
+
+    fn note(&mut self, ix: SensorIx, number: usize) {
+        let place = usize::try_from(ix.0).unwrap_or(usize::MAX);
+        if place >= self.by_ix.len() && place < usize::MAX {
+            self.by_ix.resize(place + 1, None);
+        }
+        if let Some(noted) = self.by_ix.get_mut(place) {
+            *noted = Some(number);
+        }
     }
 
     /// Id and quantity of a sensor, stored or not.
@@ -214,6 +262,7 @@ impl Routes {
 
     /// Gives a sensor its number in the store; returns its id and quantity.
     pub(crate) fn bind(&mut self, number: usize, ix: SensorIx) -> (String, Quantity) {
+        self.note(ix, number);
         let known = self.known.get_mut(number);
         known.map_or_else(Default::default, |known| {
             known.ix = Some(ix);
@@ -284,10 +333,12 @@ mod tests {
         for number in 0..100 {
             routes.find(&format!("raw/{number}"));
             routes.find(&format!("elsewhere/{number}"));
+            routes.find(&format!("plant/a/{number}"));
         }
         assert_eq!(routes.known.len(), TOPICS_PER_SENSOR);
         assert!(routes.topics.len() <= TOPICS_PER_SENSOR);
         assert_eq!(routes.find("raw/new"), Route::Refused(Refusal::TooManySensors));
+        assert!(routes.rows.len() <= 2 * TOPICS_PER_SENSOR);
     }
 
     #[test]
@@ -296,13 +347,12 @@ mod tests {
         let Route::Fields { source, first } = routes.find("plant/seven/co2") else {
             panic!("several sensors")
         };
-        assert_eq!(routes.find("plant/seven/other"), Route::Fields { source, first: first + 2 });
         let read = routes.read_fields(source, br#"{"air":{"co2":400},"lux":3}"#).unwrap();
         assert_eq!(read.values[..], [(0, Ok(400.0)), (1, Ok(3.0))]);
         let lux = routes.of_field(first, 1).unwrap();
         assert_eq!(routes.named(lux), Some(("seven/lux", Quantity::Illuminance)));
         let co2 = routes.of_field(first, 0).unwrap();
         assert_eq!(routes.named(co2).unwrap().0, "seven/co2");
-        assert_eq!(routes.of_field(first + 2, 0), Some(co2), "the same device on another topic");
+        assert_eq!(routes.find("plant/seven/other"), Route::Fields { source, first });
     }
 }

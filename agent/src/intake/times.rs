@@ -3,7 +3,7 @@
 
 use daywise_core::{
     reading::{Refusal, SensorIx},
-    time::UtcMillis,
+    time::{DAY_MS, UtcMillis},
 };
 use tracing::{info, warn};
 
@@ -16,14 +16,15 @@ use crate::{
 /// The same value of a sensor again within this is the same message, published twice.
 const DOUBLED_MS: i64 = 5_000;
 /// Arrivals of one sensor that the clock cannot tell apart are set apart by a millisecond.
-const CROWDED_MS: i64 = 5_000;
+const CROWDED_MS: i64 = 60_000;
 
 /// How times are judged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimeRules {
     max_future_ms: i64,
+    retention_ms: i64,
     device_tolerance_ms: i64,
-    corrects_devices: bool,
+    pub(super) corrects_devices: bool,
     max_quarantined: u64,
 }
 
@@ -31,6 +32,7 @@ impl TimeRules {
     pub(super) fn new(config: &AgentConfig) -> Self {
         Self {
             max_future_ms: config.days.max_future.as_ms(),
+            retention_ms: config.days.retention.as_ms(),
             device_tolerance_ms: config.clock.device_tolerance.as_ms(),
             corrects_devices: config.clock.correct_devices,
             max_quarantined: config.clock.max_quarantined,
@@ -99,11 +101,13 @@ impl Intake {
         Ok(if (-CROWDED_MS..=0).contains(&since) { last.at + 1 } else { now })
     }
 
-    /// Whether a reading cannot be dated before the gateway's clock is set: it has no time of its
-    /// own, or one that would be the future as far as is known.
-    pub(super) fn must_wait(&self, is_stamped: bool, at: UtcMillis) -> bool {
-        let is_ahead = at.since(self.clock.now()) > self.rules.max_future_ms;
-        !self.clock.is_trusted() && (!is_stamped || is_ahead)
+    /// Whether a reading with a time cannot be judged before the gateway's clock is set: by the
+    /// best guess it lies in the future, or too far back.
+    pub(super) fn must_wait(&self, at: UtcMillis) -> bool {
+        let (now, rules) = (self.clock.now(), self.rules);
+        let is_ahead = at.since(now) > rules.max_future_ms;
+        let is_behind = now.since(at) > rules.retention_ms.saturating_add(DAY_MS);
+        !self.clock.is_trusted() && (is_ahead || is_behind)
     }
 
     /// A reading for the quarantine.
@@ -118,6 +122,7 @@ impl Intake {
         }
         let sensor = self.bound(number)?;
         let (boot, since_boot_ms) = self.clock.since_boot();
+        let since_boot_ms = self.routes.apart(number, boot, since_boot_ms);
         Ok(Held { boot, since_boot_ms, sensor, stamp, value })
     }
 

@@ -23,7 +23,11 @@ use std::{
 
 use daywise_core::{clock_trust::ClockEvent, features::FeatureSet, time::UtcMillis};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{
+        Notify,
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -203,7 +207,12 @@ impl Pipeline {
 
     /// Notices that the clock was set, or jumped.
     fn look_at_clock(&mut self) {
-        match self.intake.clock.refresh() {
+        let event = self.intake.clock.refresh();
+        if event.is_some() {
+            // By another clock: what was heard before says nothing about silence.
+            self.listening_since = self.intake.clock.now();
+        }
+        match event {
             // Said again while it lasts: more readings wait, and a tick is no event.
             None if !self.links.health.lasts(Condition::ClockUntrusted) => return,
             None => {}
@@ -321,9 +330,11 @@ impl Pipeline {
             return;
         }
         let packets = std::mem::take(&mut self.acks);
-        // A session that takes no more has lost its connection: the broker sends them again.
-        if acks.try_send(Acks { connection: self.connection, packets }).is_err() {
-            debug!("acknowledgements not taken; the messages will come again");
+        match acks.try_send(Acks { connection: self.connection, packets }) {
+            Ok(()) => {}
+            // The session is busy: they go with the next ones.
+            Err(TrySendError::Full(acks)) => self.acks = acks.packets,
+            Err(TrySendError::Closed(_)) => debug!("nobody is left to acknowledge to"),
         }
     }
 }

@@ -41,11 +41,14 @@ impl Pipeline {
         {
             return;
         }
-        self.silences.looked = Some((instant, now));
+        let looked = self.silences.looked.replace((instant, now));
+        let has_paused =
+            looked.is_some_and(|(looked, _)| instant.duration_since(looked) > 10 * LOOK_EVERY);
         let is_deaf = self.links.metrics.get(Counter::Connected) == 0;
         let was_deaf = std::mem::replace(&mut self.silences.is_deaf, is_deaf);
-        if is_deaf || was_deaf {
-            // Without the broker nobody can be heard, so nobody is missed.
+        if is_deaf || was_deaf || has_paused {
+            // Without the broker, or while the store kept us waiting, nobody could be heard, so
+            // nobody is missed.
             self.listening_since = now;
             return;
         }
@@ -84,7 +87,11 @@ impl Pipeline {
         let untold = std::mem::take(&mut self.silences.untold);
         let told: Vec<(SensorIx, Silence)> =
             untold.iter().filter_map(|change| self.silence(change)).collect();
-        while let Err(error) = self.store.put_silences(&told).and_then(|()| self.store.flush()) {
+        while let Err(error) = self.store.put_silences(&told) {
+            self.wait_for_store(error, stop).await?;
+        }
+        // Not put again for that: each would get another number.
+        while let Err(error) = self.store.flush() {
             self.wait_for_store(error, stop).await?;
         }
         self.links.outbox_ready.notify_one();

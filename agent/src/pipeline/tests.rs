@@ -236,6 +236,20 @@ fn readings_without_a_time_wait_until_the_clock_is_set_also_over_a_restart() {
 }
 
 #[test]
+fn readings_that_wait_keep_their_number_and_order_even_if_they_came_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway =
+        Gateway { pipeline: pipeline(dir.path()), ..Gateway::start(&dir.path().join("x")) };
+    for value in [20, 20, 21, 20] {
+        gateway.deliver("a", &value.to_string());
+    }
+    gateway.commit();
+    assert_eq!(gateway.pipeline.intake.quarantined(), 4);
+    gateway.tick(at(10));
+    assert_eq!(gateway.values(0), [20.0, 20.0, 21.0, 20.0]);
+}
+
+#[test]
 fn a_wrong_device_clock_is_told_and_remembered() {
     let dir = tempfile::tempdir().unwrap();
     let mut gateway = Gateway::start(dir.path());
