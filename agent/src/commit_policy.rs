@@ -7,8 +7,6 @@
 
 use std::time::{Duration, Instant};
 
-/// Readings in one commit at the most; bounds the memory of a batch.
-pub const MAX_BATCH: usize = 8_192;
 /// Silence that tells a stalled window from a pause, at least; longer where readings are rare.
 const SHORTEST_SILENCE: Duration = Duration::from_millis(15);
 /// Fewer unacknowledged messages than this are no window: no broker's is smaller by default.
@@ -18,6 +16,7 @@ const SMALLEST_WINDOW: usize = 10;
 #[derive(Debug)]
 pub struct CommitPolicy {
     longest: Duration,
+    max_batch: usize,
     /// When the first uncommitted message came.
     since: Option<Instant>,
     last: Option<Instant>,
@@ -31,11 +30,13 @@ pub struct CommitPolicy {
 }
 
 impl CommitPolicy {
-    /// Commits at least every `longest` while there is something to commit.
+    /// Commits at least every `longest` while there is something to commit, and no more than
+    /// `max_batch` readings at once.
     #[must_use]
-    pub fn new(longest: Duration) -> Self {
+    pub fn new(longest: Duration, max_batch: usize) -> Self {
         Self {
             longest,
+            max_batch,
             since: None,
             last: None,
             unacked: 0,
@@ -73,10 +74,16 @@ impl CommitPolicy {
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
         let Some(since) = self.since else { return false };
-        self.readings >= MAX_BATCH
+        self.is_full(self.readings)
             || self.window.is_some_and(|window| self.unacked >= window)
             || now.saturating_duration_since(since) >= self.longest
             || self.has_stalled(now)
+    }
+
+    /// Whether so many readings are all that one commit takes.
+    #[must_use]
+    pub fn is_full(&self, readings: usize) -> bool {
+        readings >= self.max_batch
     }
 
     fn has_stalled(&self, now: Instant) -> bool {
@@ -118,7 +125,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn policy() -> (CommitPolicy, Instant) {
-        (CommitPolicy::new(Duration::from_secs(5)), Instant::now())
+        (CommitPolicy::new(Duration::from_secs(5), 100), Instant::now())
     }
 
     /// Twenty messages at once, then silence: what mosquitto does with its default window.
@@ -171,7 +178,9 @@ mod tests {
     #[test]
     fn a_full_batch_does_not_wait() {
         let (mut policy, start) = policy();
-        policy.handle_messages(start, 1, MAX_BATCH, 0);
+        policy.handle_messages(start, 1, 99, 0);
+        assert!(!policy.is_due(start));
+        policy.handle_messages(start, 1, 1, 0);
         assert!(policy.is_due(start));
     }
 }

@@ -206,8 +206,19 @@ pub struct StoreConfig {
     /// Readings are written, made durable and acknowledged at least this often. Longer writes
     /// less to flash; nothing acknowledged is lost either way.
     pub commit_every: HumanDuration,
+    /// The most readings that one commit takes; bounds the memory of a burst.
+    pub max_batch: NonZeroUsize,
+    /// When readings are acknowledged, and when they survive a power cut.
+    pub durability: Durability,
+    /// With `durability = "interval"`: readings survive a power cut after this long at the latest.
+    pub flush_every: HumanDuration,
     /// The store's page cache.
     pub cache_kb: u64,
+    /// Nothing is written, and no reading acknowledged, while the file system has less free space
+    /// than this. What is written at once is far less.
+    pub reserve_mb: u64,
+    /// The most that the store takes; then the oldest closed days' readings go first.
+    pub max_mb: NonZeroU64,
     /// The most outbox entries that wait for the server; the oldest go first beyond that.
     pub max_outbox: NonZeroU64,
     /// The most KB that they may take; again the oldest go first.
@@ -218,11 +229,31 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             commit_every: HumanDuration::from_secs(10),
+            max_batch: const { NonZeroUsize::new(8_192).unwrap() },
+            durability: Durability::Acked,
+            flush_every: HumanDuration::from_secs(60),
             cache_kb: 1_024,
+            reserve_mb: 32,
+            max_mb: const { NonZeroU64::new(512).unwrap() },
             max_outbox: const { NonZeroU64::new(100_000).unwrap() },
             max_outbox_kb: const { NonZeroU64::new(32 * 1_024).unwrap() },
         }
     }
+}
+
+/// When readings are acknowledged to their broker, and when they are made durable: each is a price
+/// in flash writes for what a power cut may take. A crash of the agent alone takes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Acknowledged once durable: a power cut takes nothing.
+    #[default]
+    Acked,
+    /// Acknowledged once written, durable every `flush_every`: a power cut takes that much at most.
+    Interval,
+    /// Acknowledged once written, durable when the journal is folded and when a day closes: a power
+    /// cut takes what the kernel has not written by itself, up to some hours of readings.
+    Relaxed,
 }
 
 /// `[http]`.

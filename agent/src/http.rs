@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -18,8 +18,9 @@ use axum::{
 };
 use daywise_core::wire::{self, UpdateState};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::{
     health::{Health, Severity},
@@ -81,6 +82,7 @@ impl Status {
         let count = |counter| self.metrics.get(counter);
         let figures = self.figures();
         let refused: u64 = figures.refused.iter().map(|(_, n)| n).sum();
+        let stats = self.store.stats();
         json!({
             "gateway": self.gateway,
             "board": self.board,
@@ -113,18 +115,47 @@ impl Status {
             })),
             "rss_kb": figures.rss_kb,
             "store_kb": figures.store_kb,
+            "store_live_kb": stats.live_bytes / 1_024,
+            "evicted_chunk_days": stats.evicted_chunk_days,
+            "evicted_sensor_days": stats.evicted_sensor_days,
+            "damaged_records": stats.damaged,
         })
     }
 }
 
-/// Binds the listener and writes its real address into the state directory.
+/// Binds the listener.
 ///
 /// # Errors
-/// The port is taken, or the directory cannot be written.
-pub async fn bind(listen: SocketAddr, state_dir: &Path) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(listen).await?;
-    std::fs::write(address_file(state_dir), listener.local_addr()?.to_string())?;
+/// The port is taken.
+pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(listen)?;
+    listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Writes the listener's real address into the state directory, for whoever asks there. A disk that
+/// takes no file is no reason not to answer those who know the address.
+pub fn tell_address(listener: &TcpListener, state_dir: &Path) {
+    let told = listener
+        .local_addr()
+        .and_then(|address| std::fs::write(address_file(state_dir), address.to_string()));
+    if let Err(error) = told {
+        warn!(%error, "cannot write down where the local HTTP server is");
+    }
+}
+
+/// Serves `/health` alone until `stop`, while there is nothing else to tell.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve_health(
+    listener: &TcpListener,
+    health: Arc<Health>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let answer = async |State(health): State<Arc<Health>>| said(&health);
+    let routes = Router::new().route("/health", get(answer)).with_state(health);
+    serve_routes(listener, routes, stop).await
 }
 
 /// Serves until `stop`.
@@ -141,16 +172,29 @@ pub async fn serve(
         .route("/status", get(document))
         .route("/metrics", get(metrics))
         .with_state(status);
+    serve_routes(&listener, routes, stop).await
+}
+
+async fn serve_routes(
+    listener: &TcpListener,
+    routes: Router,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-/// 503 once the agent does not work any more; what it works through with less is 200.
 async fn health(State(status): State<Arc<Status>>) -> impl IntoResponse {
-    let code = match status.health.severity() {
+    said(&status.health)
+}
+
+/// 503 once the agent does not work any more; what it works through with less is 200.
+fn said(health: &Health) -> (StatusCode, Json<Value>) {
+    let code = match health.severity() {
         Severity::Failed => StatusCode::SERVICE_UNAVAILABLE,
         Severity::Ok | Severity::Degraded => StatusCode::OK,
     };
-    (code, Json(status.health.document()))
+    (code, Json(health.document()))
 }
 
 async fn document(State(status): State<Arc<Status>>) -> Json<Value> {
@@ -163,6 +207,11 @@ async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
     status.metrics.set(Counter::OutboxBytes, stats.outbox_bytes);
     status.metrics.set(Counter::OutboxEvicted, stats.outbox_evicted);
     status.metrics.set(Counter::LogSuppressed, logging::suppressed());
+    status.metrics.set(Counter::StoreBytes, stats.bytes_on_disk);
+    status.metrics.set(Counter::StoreLiveBytes, stats.live_bytes);
+    status.metrics.set(Counter::EvictedChunkDays, stats.evicted_chunk_days);
+    status.metrics.set(Counter::EvictedSensorDays, stats.evicted_sensor_days);
+    status.metrics.set(Counter::DamagedRecords, stats.damaged);
     let text = status.metrics.to_prometheus() + &status.health.to_prometheus();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -60,6 +60,16 @@ counters! {
     OutboxBytes = "outbox_bytes", "Bytes of outbox entries waiting for the server";
     /// Entries that were given up, over all runs.
     OutboxEvicted = "outbox_evicted_total", "Outbox entries given up for lack of room or damage";
+    /// What the store's files take.
+    StoreBytes = "store_bytes", "Bytes that the store's files take";
+    /// What they hold.
+    StoreLiveBytes = "store_live_bytes", "Bytes of what the store holds, keys and all";
+    /// Days whose samples were given up, over all runs.
+    EvictedChunkDays = "store_evicted_days_total", "Closed days whose samples were given up for lack of room";
+    /// Sensor-days whose features were given up, over all runs.
+    EvictedSensorDays = "store_evicted_sensor_days_total", "Sensor-days whose features and predictions were given up for lack of room";
+    /// Damaged records met since the start.
+    DamagedRecords = "store_damaged_records", "Distinct damaged records met since the start";
     /// Readings that wait for the clock to be set.
     Waiting = "readings_waiting", "Readings waiting for the clock to be set";
     /// Steps of the system's clock.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::TcpListener,
     num::NonZeroU64,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,21 +14,22 @@ use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::{Notify, mpsc, oneshot, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
+    backoff::Backoff,
     calendar::{Calendar, CalendarError},
     config::{AgentConfig, ClockSource},
-    health::Health,
+    health::{Condition, Health},
     http::{self, Status},
     metrics::Metrics,
     mqtt::{ACK_QUEUE, BURST_QUEUE, Session, Settings},
     pipeline::{Links, Pipeline},
     slots::{Slots, SlotsError},
-    store::{Store, StoreError, StoreOptions},
+    store::{self, Remedy, Store, StoreError, StoreOptions, in_words},
     sync::{Parts, Sync, SyncError},
     watchdog::{self, Heartbeat, Watchdog},
 };
@@ -74,17 +76,58 @@ pub enum RunError {
     Ended(&'static str),
 }
 
+impl RunError {
+    /// Whether it may pass by itself: the disk is full, read-only or failing.
+    fn can_pass(&self) -> bool {
+        let is_in_use = matches!(self, Self::Store(StoreError::Busy { .. }));
+        let is_stores = matches!(self, Self::Store(error) if error.remedy() == Remedy::Retry);
+        !is_in_use && (is_stores || store::is_from_the_disk(self))
+    }
+}
+
 /// Runs the agent until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// It could not start, or a part of it failed for good.
 pub async fn run(config: AgentConfig) -> Result<(), RunError> {
-    let state_dir = config.state_dir.clone();
-    std::fs::create_dir_all(&state_dir)
-        .map_err(|source| RunError::StateDir { path: state_dir.clone(), source })?;
-    let agent = Agent::build(&config).await?;
+    let listener = http::bind(config.http.listen).map_err(RunError::Http)?;
+    let health = Arc::new(Health::default());
+    let agent = tokio::select! {
+        agent = build_patiently(&config, &health, &listener) => agent?,
+        outcome = wait_for_signal() => return outcome,
+    };
     info!(gateway = %config.gateway, broker = %config.mqtt.url, timezone = %config.site.timezone, "agent started");
-    agent.run().await
+    agent.run(listener).await
+}
+
+/// Waits out a disk that is full, read-only or failing, and says so in `/health` meanwhile: to end
+/// and be started again would only wear it more.
+async fn build_patiently(
+    config: &AgentConfig,
+    health: &Arc<Health>,
+    listener: &TcpListener,
+) -> Result<Agent, RunError> {
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match Agent::build(config, health) {
+            Ok(agent) => {
+                health.set(Condition::StoreWaiting, None);
+                http::tell_address(listener, &config.state_dir);
+                return Ok(agent);
+            }
+            Err(error) if error.can_pass() => error,
+            Err(error) => return Err(error),
+        };
+        health.set(Condition::StoreWaiting, Some(in_words(&error)));
+        let stop = CancellationToken::new();
+        let waited = async {
+            sleep(backoff.next_delay()).await;
+            stop.cancel();
+        };
+        let served = http::serve_health(listener, Arc::clone(health), stop.clone());
+        let ((), served) = tokio::join!(waited, served);
+        served.map_err(RunError::Http)?;
+    }
 }
 
 /// Everything built, nothing running yet.
@@ -92,18 +135,19 @@ struct Agent {
     session: Session,
     pipeline: Pipeline,
     sync: Option<Sync>,
-    listener: tokio::net::TcpListener,
     status: Arc<Status>,
     watchdog: Watchdog,
 }
 
 impl Agent {
-    async fn build(config: &AgentConfig) -> Result<Self, RunError> {
+    fn build(config: &AgentConfig, health: &Arc<Health>) -> Result<Self, RunError> {
+        let state_dir = config.state_dir.clone();
+        std::fs::create_dir_all(&state_dir)
+            .map_err(|source| RunError::StateDir { path: state_dir.clone(), source })?;
         let calendar = Calendar::new(&config.site.timezone).map_err(RunError::Calendar)?;
         let store = open_store(config)?;
         let slots = open_slots(&config.state_dir)?;
         let metrics = Arc::new(Metrics::default());
-        let health = Arc::new(Health::default());
         let heartbeat = Arc::new(Heartbeat::default());
         let (model_sender, model) = watch::channel(slots.active_model());
         let (update_sender, update) = watch::channel(daywise_core::wire::UpdateState::Idle);
@@ -114,18 +158,18 @@ impl Agent {
             outbox_ready: Arc::clone(&outbox_ready),
             outputs: session.outputs(),
             metrics: Arc::clone(&metrics),
-            health: Arc::clone(&health),
+            health: Arc::clone(health),
             heartbeat: Arc::clone(&heartbeat),
         };
         let pipeline =
             Pipeline::new(config, calendar, store.clone(), links).map_err(RunError::Store)?;
-        let watchdog = Watchdog::new(heartbeat, Arc::clone(&health));
+        let watchdog = Watchdog::new(heartbeat, Arc::clone(health));
         let status = Arc::new(Status {
             gateway: config.gateway.clone(),
             board: config.board.clone(),
             started: Instant::now(),
             metrics,
-            health,
+            health: Arc::clone(health),
             mqtt_version: session.version(),
             store: store.clone(),
             model,
@@ -140,12 +184,10 @@ impl Agent {
             status: Arc::clone(&status),
         };
         let sync = config.sync.as_ref().map(|sync| Sync::new(config, sync, parts));
-        let listener =
-            http::bind(config.http.listen, &config.state_dir).await.map_err(RunError::Http)?;
-        Ok(Self { session, pipeline, sync, listener, status, watchdog })
+        Ok(Self { session, pipeline, sync, status, watchdog })
     }
 
-    async fn run(self) -> Result<(), RunError> {
+    async fn run(self, listener: TcpListener) -> Result<(), RunError> {
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let stop_services = CancellationToken::new();
@@ -153,7 +195,7 @@ impl Agent {
         let (acks, ack_receiver) = mpsc::channel(ACK_QUEUE);
         let mut session = tasks.spawn(self.session.run(bursts, ack_receiver, stop.clone()));
         let mut pipeline = start_pipeline(self.pipeline, burst_receiver, acks, stop.clone());
-        let mut http = tasks.spawn(http::serve(self.listener, self.status, stop_services.clone()));
+        let mut http = tasks.spawn(http::serve(listener, self.status, stop_services.clone()));
         let sync_stop = stop_services.clone();
         let mut sync = tasks.spawn(async move {
             match self.sync {
@@ -274,6 +316,8 @@ pub(crate) fn open_store(config: &AgentConfig) -> Result<Arc<Store>, RunError> {
         cache_bytes: config.store.cache_kb.saturating_mul(1_024),
         outbox_max_entries: config.store.max_outbox,
         outbox_max_bytes: config.store.max_outbox_kb.saturating_mul(KB),
+        reserve_bytes: config.store.reserve_mb.saturating_mul(1 << 20),
+        max_bytes: config.store.max_mb.get().saturating_mul(1 << 20),
     };
     let opened = Store::open(&config.store_dir(), &options).map_err(RunError::Store)?;
     if let Some((path, error)) = opened.set_aside {

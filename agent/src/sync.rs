@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     backoff::Backoff,
@@ -32,7 +32,7 @@ use crate::{
     http::Status,
     metrics::{Counter, Metrics},
     slots::{ActiveModel, Slots, SlotsError},
-    store::{Store, StoreError},
+    store::{Remedy, Store, StoreError},
 };
 use upload::Upload;
 
@@ -231,7 +231,8 @@ impl Sync {
     fn handle_publish(&mut self, publish: &Publish) -> Result<(), SyncError> {
         if publish.topic == self.topics.ack {
             match self.read::<Ack>(publish) {
-                Some(ack) => self.upload.handle_ack(&ack).map_err(SyncError::Store),
+                // What is not taken note of now is sent, and acknowledged, again.
+                Some(ack) => self.upload.handle_ack(&ack).or_else(wait_for_store),
                 None => Ok(()),
             }
         } else if publish.topic == self.topics.desired {
@@ -344,16 +345,20 @@ impl Sync {
     }
 
     fn send_outbox(&mut self) -> Result<(), SyncError> {
-        while let Some(message) = self.upload.poll().map_err(SyncError::Store)? {
+        loop {
+            let message = match self.upload.poll() {
+                Ok(Some(message)) => message,
+                Ok(None) => return Ok(()),
+                Err(error) => return wait_for_store(error),
+            };
             let bytes = message.bytes.clone();
             if self.client.try_publish(&self.topics.up, QoS::AtLeastOnce, false, bytes).is_err() {
                 // The client is busy: the next event leads back here.
-                break;
+                return Ok(());
             }
             self.upload.sent(&message);
             self.metrics.add(Counter::Sent, message.entries as u64);
         }
-        Ok(())
     }
 
     fn report_if_due(&mut self) {
@@ -394,4 +399,14 @@ impl Sync {
             }
         }
     }
+}
+
+/// Passes on what cannot be waited out. The rest is the pipeline's to report; here it is tried
+/// again in time.
+fn wait_for_store(error: StoreError) -> Result<(), SyncError> {
+    if error.remedy() == Remedy::Stop {
+        return Err(SyncError::Store(error));
+    }
+    debug!(error = &error as &dyn std::error::Error, "the outbox has to wait for the store");
+    Ok(())
 }

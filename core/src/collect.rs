@@ -160,13 +160,27 @@ pub struct Collector {
     open: BTreeMap<LocalDate, LocalDay>,
     /// When each reopened sensor-day is computed again.
     reopened: BTreeMap<(LocalDate, SensorIx), UtcMillis>,
+    /// Samples of earlier dates are gone, whatever the retention.
+    kept_from: LocalDate,
 }
 
 impl Collector {
     /// An empty collector.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, sensors: Vec::new(), open: BTreeMap::new(), reopened: BTreeMap::new() }
+        Self {
+            limits,
+            sensors: Vec::new(),
+            open: BTreeMap::new(),
+            reopened: BTreeMap::new(),
+            kept_from: LocalDate(i32::MIN),
+        }
+    }
+
+    /// Takes no more readings of dates before `date`: what was kept of them is gone, and they
+    /// would make new, thin days.
+    pub fn keep_from(&mut self, date: LocalDate) {
+        self.kept_from = self.kept_from.max(date);
     }
 
     /// How many sensors are known.
@@ -214,7 +228,7 @@ impl Collector {
         if at.since(now) > self.limits.max_future_ms {
             return Err(Refusal::FromTheFuture);
         }
-        if now.since(day.end) > self.limits.retention_ms {
+        if now.since(day.end) > self.limits.retention_ms || day.date < self.kept_from {
             return Err(Refusal::TooOld);
         }
         Ok(())
@@ -484,6 +498,19 @@ mod tests {
         let settled = at(30) + LIMITS.settle_ms;
         assert_eq!(collector.poll_reopened(settled), Some((LocalDate(DAY), sensor)));
         assert_eq!(collector.poll_reopened(settled), None);
+    }
+
+    #[test]
+    fn days_whose_samples_are_gone_take_no_more_readings() {
+        let (mut collector, sensor) = collector();
+        push(&mut collector, at(1), sensor, at(1), 1.0).unwrap();
+        collector.closed(LocalDate(DAY));
+        collector.keep_from(LocalDate(DAY));
+        assert_eq!(push(&mut collector, at(30), sensor, at(2), 2.0), Ok(Accepted::Late));
+        collector.keep_from(LocalDate(DAY + 1));
+        assert_eq!(push(&mut collector, at(30), sensor, at(3), 2.0), Err(Refusal::TooOld));
+        collector.keep_from(LocalDate(DAY));
+        assert_eq!(push(&mut collector, at(30), sensor, at(4), 2.0), Err(Refusal::TooOld));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod broker_restart;
 mod clock;
 mod commands;
 mod dirty_stream;
+mod disk_trouble;
 mod drain;
 mod heritage;
 mod killed_agent;

@@ -33,6 +33,7 @@ impl Intake {
     ) -> Result<Self, StoreError> {
         let mut collector = Collector::new(config.limits());
         let mut routes = Routes::new(config);
+        collector.keep_from(store.kept_from());
         restore_sensors(store, &mut collector, &mut routes)?;
         let offsets = store.offsets()?;
         for &(sensor, offset_ms) in &offsets {

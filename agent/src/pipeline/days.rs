@@ -52,6 +52,7 @@ impl Pipeline {
                     Err(error) => self.wait_for_store(error, stop).await?,
                 }
             };
+            self.store_works();
             self.intake.collector.closed(day.date);
             info!(date = %day.date, sensor_days = computed, "day closed");
         }
@@ -65,6 +66,7 @@ impl Pipeline {
             while let Err(error) = self.revise(&reopened) {
                 self.wait_for_store(error, stop).await?;
             }
+            self.store_works();
         }
         self.report_figures();
         Ok(())

@@ -10,6 +10,7 @@
 //! commit policy's or the store's.
 
 mod days;
+mod durability;
 mod live;
 mod silences;
 #[cfg(test)]
@@ -33,7 +34,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use self::{live::Live, silences::Silences};
+use self::{durability::Flushing, live::Live, silences::Silences};
 use crate::{
     calendar::Calendar,
     commit_policy::CommitPolicy,
@@ -43,7 +44,7 @@ use crate::{
     metrics::{Counter, Metrics},
     mqtt::{Acks, Burst, Delivery, Outputs},
     slots::ActiveModel,
-    store::{Store, StoreError},
+    store::{Store, StoreError, in_words},
     watchdog::Heartbeat,
 };
 
@@ -55,7 +56,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// an hour's worth, which bounds both the replay after a crash and the memory of a fold.
 const FOLD_RECORDS: u64 = 720;
 /// The same bound by size, for gateways with many readings per commit.
-const FOLD_BYTES: u64 = 2 << 20;
+const FOLD_BYTES: u64 = 1 << 20;
 
 /// Where the pipeline gets and gives what is not readings.
 #[derive(Debug)]
@@ -85,6 +86,7 @@ pub struct Pipeline {
     state_dir: PathBuf,
     intake: Intake,
     policy: CommitPolicy,
+    flushing: Flushing,
     live: Live,
     links: Links,
     connection: u64,
@@ -116,7 +118,8 @@ impl Pipeline {
             listening_since: intake.clock.now(),
             silences: Silences::restored(intake.silent()),
             intake,
-            policy: CommitPolicy::new(config.store.commit_every.0),
+            policy: CommitPolicy::new(config.store.commit_every.0, config.store.max_batch.get()),
+            flushing: Flushing::new(&config.store),
             live: Live::new(config.outputs.live_every.0),
             links,
             connection: 0,
@@ -150,12 +153,14 @@ impl Pipeline {
             if self.policy.is_due(Instant::now()) {
                 self.commit(&acks, &stop).await?;
             }
+            self.flush_if_due(&stop).await?;
             self.release(&acks, &stop).await?;
             self.close_days(&acks, &stop).await?;
             self.tell_silences(&acks, &stop).await?;
             self.publish_live();
         }
         self.commit(&acks, &stop).await?;
+        self.flush(&stop).await?;
         info!("pipeline drained");
         Ok(())
     }
@@ -184,7 +189,7 @@ impl Pipeline {
             if ticked && self.is_day_due() {
                 self.close_days(acks, stop).await?;
             }
-            if self.intake.batch.len() >= crate::commit_policy::MAX_BATCH {
+            if self.policy.is_full(self.intake.batch.len()) {
                 self.commit(acks, stop).await?;
             }
         }
@@ -272,7 +277,8 @@ impl Pipeline {
         }
     }
 
-    /// Makes the batch durable, however often it takes, then acknowledges.
+    /// Writes the batch and makes it durable as the config asks for, however often it takes, then
+    /// acknowledges.
     async fn commit(
         &mut self,
         acks: &mpsc::Sender<Acks>,
@@ -280,30 +286,45 @@ impl Pipeline {
     ) -> Result<(), StoreError> {
         self.links.heartbeat.beat();
         if !self.intake.batch.is_empty() {
-            while let Err(error) = self.write_batch() {
+            while let Err(error) = self.intake.write(&self.store) {
                 self.wait_for_store(error, stop).await?;
             }
             self.intake.batch.clear();
+            self.intake.collector.keep_from(self.store.kept_from());
+            self.flushing.handle_write(Instant::now());
+            self.flush_if_due(stop).await?;
             self.links.metrics.add(Counter::Commits, 1);
             let (records, bytes) = self.store.journal_size();
             if records >= FOLD_RECORDS || bytes >= FOLD_BYTES {
                 self.fold(stop).await?;
             }
+            self.store_works();
         }
         self.acknowledge(acks);
         self.policy.handle_commit(Instant::now());
         Ok(())
     }
 
-    fn write_batch(&mut self) -> Result<(), StoreError> {
-        self.intake.write(&self.store)?;
-        self.store.flush()
+    async fn flush_if_due(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        if self.flushing.is_due(Instant::now()) { self.flush(stop).await } else { Ok(()) }
+    }
+
+    /// Makes durable what was written. It is not written again for that, so that a batch is in the
+    /// store once, however often this takes.
+    async fn flush(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        while let Err(error) = self.store.flush() {
+            self.wait_for_store(error, stop).await?;
+        }
+        self.flushing.handle_flush();
+        self.store_works();
+        Ok(())
     }
 
     async fn fold(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
         while let Err(error) = self.store.fold() {
             self.wait_for_store(error, stop).await?;
         }
+        self.store_works();
         Ok(())
     }
 
@@ -320,9 +341,17 @@ impl Pipeline {
             error!(error = &error as &dyn std::error::Error, state = %self.state_dir.display(), "the store failed for good");
             return Err(error);
         }
-        warn!(error = &error as &dyn std::error::Error, retry_in = ?RETRY_AFTER, "the store failed");
-        sleep(RETRY_AFTER).await;
+        debug!(error = &error as &dyn std::error::Error, retry_in = ?RETRY_AFTER, "the store failed");
+        self.links.health.set(Condition::StoreWaiting, Some(in_words(&error)));
+        tokio::select! {
+            () = sleep(RETRY_AFTER) => {}
+            () = stop.cancelled() => {}
+        }
         Ok(())
+    }
+
+    fn store_works(&self) {
+        self.links.health.set(Condition::StoreWaiting, None);
     }
 
     fn acknowledge(&mut self, acks: &mpsc::Sender<Acks>) {

@@ -6,6 +6,10 @@
 //!   deliver it again: the newest [`MAX_DELIVERIES`] of them, more than any window.
 //! - A device whose clock is off keeps its offset over restarts, so that a stamp is corrected to
 //!   the same time when it is delivered again.
+//!
+//! All of it goes into the journal with the readings that it came with. Quarantine and offsets are
+//! rare and are put into the tree at once too; fingerprints come with every commit, and are put
+//! there when the journal is folded.
 
 use std::{collections::VecDeque, ops::ControlFlow};
 
@@ -13,8 +17,8 @@ use daywise_core::{reading::SensorIx, time::UtcMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, State, Store, StoreError,
-    disk::Changes,
+    Batch, Damaged, State, Store, StoreError,
+    disk::{Changes, Disk},
     keys,
     records::{Damage, seal, seal_value, unseal, unseal_value},
 };
@@ -50,94 +54,30 @@ pub struct Quarantined {
     pub readings: Vec<Held>,
 }
 
-/// The newest fingerprints, by record.
-#[derive(Debug, Default)]
-pub(super) struct Deliveries {
-    records: VecDeque<(u64, usize)>,
-    next: u64,
+/// What one commit says of arrivals.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Arrivals {
+    /// The number of the first quarantine record that this makes.
+    first: u64,
+    quarantined: Vec<Held>,
+    released: Option<u64>,
+    deliveries: Vec<u32>,
+    offsets: Vec<(SensorIx, Option<i64>)>,
 }
 
-impl Deliveries {
-    fn add(&mut self, seq: u64, count: usize) {
-        self.records.push_back((seq, count));
-        self.next = seq.saturating_add(1);
-    }
-
-    /// How many of the oldest records can go when so many fingerprints come.
-    fn surplus(&self, coming: usize) -> usize {
-        let mut held = coming + self.records.iter().map(|(_, count)| count).sum::<usize>();
-        let mut surplus = 0;
-        for (_, count) in &self.records {
-            if held - count < MAX_DELIVERIES {
-                break;
-            }
-            held -= count;
-            surplus += 1;
-        }
-        surplus
-    }
-}
-
-/// What a batch changed; taken into the state once it is written.
-#[derive(Debug, Default)]
-pub(super) struct ArrivalChanges {
-    quarantine_records: u64,
-    quarantined: u64,
-    released: u64,
-    deliveries_gone: usize,
-    deliveries: Vec<(u64, usize)>,
-}
-
-impl State {
-    pub(super) fn take_arrivals(&mut self, done: ArrivalChanges) {
-        self.next_quarantine = self.next_quarantine.saturating_add(done.quarantine_records);
-        self.quarantined =
-            self.quarantined.saturating_sub(done.released).saturating_add(done.quarantined);
-        self.deliveries.records.drain(..done.deliveries_gone.min(self.deliveries.records.len()));
-        for (seq, count) in done.deliveries {
-            self.deliveries.add(seq, count);
-        }
-    }
-}
-
-impl Store {
-    pub(super) fn load_arrivals(&self, state: &mut State) -> Result<(), StoreError> {
-        self.disk.scan(keys::all_quarantined(), |key, record| {
-            let held = self.sound(key, unseal_value::<Vec<Held>>(key, record));
-            state.quarantined += held.map_or(0, |held| held.len() as u64);
-            state.next_quarantine = keys::seq_of(key).map_or(0, |seq| seq.saturating_add(1));
-            ControlFlow::Continue(())
-        })?;
-        self.disk.scan(keys::all_deliveries(), |key, record| {
-            let count = self.sound(key, fingerprints(key, record)).map_or(0, |found| found.len());
-            if let Some(seq) = keys::seq_of(key) {
-                state.deliveries.add(seq, count);
-            }
-            ControlFlow::Continue(())
-        })
-    }
-
-    /// Adds what a batch says of arrivals to its changes.
-    pub(super) fn put_arrivals(
-        &self,
-        state: &State,
-        changes: &mut Changes,
-        batch: &Batch<'_>,
-    ) -> Result<ArrivalChanges, StoreError> {
-        let mut done =
-            ArrivalChanges { quarantined: batch.quarantined.len() as u64, ..Default::default() };
-        for held in batch.quarantined.chunks(HELD_PER_RECORD) {
-            let key =
-                keys::quarantine(state.next_quarantine.saturating_add(done.quarantine_records));
+impl Arrivals {
+    /// What it changes in the tree; twice is once.
+    fn changes(&self) -> Result<Changes, StoreError> {
+        let mut changes = Changes::default();
+        for (seq, held) in (self.first..).zip(self.quarantined.chunks(HELD_PER_RECORD)) {
+            let key = keys::quarantine(seq);
             let record = seal_value("readings in quarantine", &key, &held)?;
             changes.put(key, record);
-            done.quarantine_records += 1;
         }
-        if let Some(seq) = batch.released {
-            done.released = self.quarantine_record(seq)?.map_or(0, |held| held.len() as u64);
+        if let Some(seq) = self.released {
             changes.remove(keys::quarantine(seq));
         }
-        for &(sensor, offset) in batch.offsets {
+        for &(sensor, offset) in &self.offsets {
             let key = keys::offset(sensor);
             match offset {
                 Some(offset) => {
@@ -147,28 +87,120 @@ impl Store {
                 None => changes.remove(key),
             }
         }
-        if !batch.deliveries.is_empty() {
-            done.deliveries_gone = state.deliveries.surplus(batch.deliveries.len());
-            for (seq, _) in state.deliveries.records.iter().take(done.deliveries_gone) {
-                changes.remove(keys::deliveries(*seq));
-            }
+        Ok(changes)
+    }
+
+    /// Puts what belongs there into the tree.
+    pub(super) fn apply(&self, disk: &Disk) -> Result<(), StoreError> {
+        disk.write(self.changes()?)
+    }
+}
+
+/// What is known of arrivals without looking.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    next_quarantine: u64,
+    quarantined: u64,
+    /// The newest fingerprints, in the order they came.
+    deliveries: VecDeque<u32>,
+    /// Some of them are in the journal only.
+    is_unfolded: bool,
+}
+
+impl Known {
+    /// What the tree holds.
+    pub(super) fn load(disk: &Disk, damaged: &Damaged) -> Result<Self, StoreError> {
+        let mut known = Self::default();
+        disk.scan(keys::all_quarantined(), |key, record| {
+            let held = damaged.sound(key, unseal_value::<Vec<Held>>(key, record));
+            known.quarantined += held.map_or(0, |held| held.len() as u64);
+            known.next_quarantine = keys::seq_of(key).map_or(0, |seq| seq.saturating_add(1));
+            ControlFlow::Continue(())
+        })?;
+        disk.scan(keys::all_deliveries(), |key, record| {
+            let found = damaged.sound(key, fingerprints(key, record));
+            known.deliveries.extend(found.unwrap_or_default());
+            ControlFlow::Continue(())
+        })?;
+        Ok(known)
+    }
+
+    /// Takes the fingerprints of a commit that is in the journal.
+    pub(super) fn handle_deliveries(&mut self, arrivals: &Arrivals) {
+        if arrivals.deliveries.is_empty() {
+            return;
         }
-        for (seq, part) in
-            (state.deliveries.next..).zip(batch.deliveries.chunks(FINGERPRINTS_PER_RECORD))
-        {
+        self.is_unfolded = true;
+        self.deliveries.extend(&arrivals.deliveries);
+        let surplus = self.deliveries.len().saturating_sub(MAX_DELIVERIES);
+        self.deliveries.drain(..surplus);
+    }
+
+    /// Adds to a fold's changes what only the journal knows.
+    pub(super) fn fold(&self, disk: &Disk, changes: &mut Changes) -> Result<(), StoreError> {
+        if !self.is_unfolded {
+            return Ok(());
+        }
+        let all: Vec<u8> = self.deliveries.iter().flat_map(|print| print.to_le_bytes()).collect();
+        let mut records = 0;
+        for (seq, part) in (0..).zip(all.chunks(FINGERPRINTS_PER_RECORD * size_of::<u32>())) {
             let key = keys::deliveries(seq);
-            let bytes: Vec<u8> = part.iter().flat_map(|print| print.to_le_bytes()).collect();
-            let record = seal("fingerprints", &key, &bytes)?;
+            let record = seal("fingerprints", &key, part)?;
             changes.put(key, record);
-            done.deliveries.push((seq, part.len()));
+            records = seq + 1;
         }
-        Ok(done)
+        disk.scan(keys::all_deliveries(), |key, _| {
+            if keys::seq_of(key).is_none_or(|seq| seq >= records) {
+                changes.remove(key.to_vec());
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The fold is done.
+    pub(super) fn handle_fold(&mut self) {
+        self.is_unfolded = false;
+    }
+}
+
+impl State {
+    /// What a batch says of arrivals.
+    pub(super) fn arrivals_of(&self, batch: &Batch<'_>) -> Arrivals {
+        Arrivals {
+            first: self.arrivals.next_quarantine,
+            quarantined: batch.quarantined.to_vec(),
+            released: batch.released,
+            deliveries: batch.deliveries.to_vec(),
+            offsets: batch.offsets.to_vec(),
+        }
+    }
+}
+
+impl Store {
+    /// Takes note of what the journal has, in the tree too.
+    pub(super) fn take_arrivals(
+        &self,
+        state: &mut State,
+        arrivals: &Arrivals,
+    ) -> Result<(), StoreError> {
+        state.arrivals.handle_deliveries(arrivals);
+        let released = match arrivals.released {
+            Some(seq) => self.quarantine_record(seq)?.map_or(0, |held| held.len() as u64),
+            None => 0,
+        };
+        arrivals.apply(&self.disk)?;
+        let known = &mut state.arrivals;
+        let records = arrivals.quarantined.len().div_ceil(HELD_PER_RECORD);
+        known.next_quarantine = known.next_quarantine.saturating_add(records as u64);
+        known.quarantined = known.quarantined.saturating_sub(released);
+        known.quarantined += arrivals.quarantined.len() as u64;
+        Ok(())
     }
 
     /// Readings that wait for the clock to be set.
     #[must_use]
     pub fn quarantined_len(&self) -> u64 {
-        self.state().quarantined
+        self.state().arrivals.quarantined
     }
 
     /// The oldest record of them. It goes with the batch that names it as released.
@@ -176,6 +208,7 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn quarantined(&self) -> Result<Option<Quarantined>, StoreError> {
+        let _ready = self.ready()?;
         let mut first = None;
         self.disk.scan(keys::all_quarantined(), |key, record| {
             // A damaged one comes as an empty one, so that it is released too.
@@ -197,12 +230,7 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn deliveries(&self) -> Result<Vec<u32>, StoreError> {
-        let mut all = Vec::new();
-        self.disk.scan(keys::all_deliveries(), |key, record| {
-            all.extend(self.sound(key, fingerprints(key, record)).unwrap_or_default());
-            ControlFlow::Continue(())
-        })?;
-        Ok(all)
+        Ok(self.ready()?.arrivals.deliveries.iter().copied().collect())
     }
 
     /// The device clocks that are off, and by how much.
@@ -210,6 +238,7 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn offsets(&self) -> Result<Vec<(SensorIx, i64)>, StoreError> {
+        let _ready = self.ready()?;
         let mut offsets = Vec::new();
         self.disk.scan(keys::all_offsets(), |key, record| {
             let offset = self.sound(key, unseal_value(key, record));

@@ -4,7 +4,7 @@
 //! dirty, and each [`Store::commit_days`] unmarks those it carries. So a crash in between leaves
 //! just the rest to do, and late readings go the same way.
 
-use std::ops::{ControlFlow, Range};
+use std::collections::BTreeMap;
 
 use daywise_core::{
     block,
@@ -18,8 +18,8 @@ use super::{
     disk::Changes,
     keys,
     records::{
-        Damage, DayRecord, LocalDayValue, seal, seal_as, seal_value, unseal, unseal_up_to,
-        unseal_value,
+        Damage, DayRecord, HeldValue, LocalDayValue, seal, seal_as, seal_value, unseal,
+        unseal_up_to, unseal_value,
     },
 };
 
@@ -75,11 +75,14 @@ impl Store {
     /// # Errors
     /// The disk refuses; the day is then still open.
     pub fn begin_close(&self, date: LocalDate) -> Result<Vec<SensorIx>, StoreError> {
-        let mut state = self.state();
+        let mut state = self.ready()?;
         let Some(known) = state.days.get(&date).copied().filter(|known| known.open) else {
             return Ok(Vec::new());
         };
-        let sensors = self.sensors_with_readings(&state, date)?;
+        self.make_room(&mut state)?;
+        // So that what the journal says of the day is not read with another day in mind.
+        self.fold_all(&mut state)?;
+        let sensors = self.sensors_with_readings(&mut state, date)?;
         let closed = LocalDayValue { open: false, ..known };
         let mut changes = Changes::default();
         let key = keys::local_day(date);
@@ -119,16 +122,32 @@ impl Store {
     /// # Errors
     /// The disk refuses, or something is too large for a record; nothing has changed then.
     pub fn commit_days(&self, commits: &[DayCommit]) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.ready()?;
+        self.make_room(&mut state)?;
+        self.settle_marks(&mut state, commits.iter().map(|commit| (commit.date, commit.sensor)))?;
         let mut outbox = state.outbox;
+        let mut held: BTreeMap<LocalDate, HeldValue> = BTreeMap::new();
+        let mut state_bytes = state.state_bytes;
         let mut changes = Changes::default();
         for commit in commits {
             let key = keys::day(commit.date, commit.sensor);
             let record = seal_value("a sensor-day", &key, &commit.record)?;
+            let of_date = || state.held.get(&commit.date).copied().unwrap_or_default();
+            let held = held.entry(commit.date).or_insert_with(of_date);
+            match self.disk.get(&key)? {
+                Some(earlier) => {
+                    held.day_bytes = held.day_bytes.saturating_sub(earlier.len() as u64)
+                }
+                None => held.days += 1,
+            }
+            held.day_bytes += record.len() as u64;
             changes.put(key, record);
             if let Some(bytes) = &commit.sensor_state {
                 let key = keys::state(commit.sensor);
                 let record = seal("a sensor's state", &key, bytes)?;
+                let earlier = self.disk.get(&key)?.map_or(0, |earlier| key.len() + earlier.len());
+                state_bytes = state_bytes.saturating_sub(earlier as u64);
+                state_bytes += (key.len() + record.len()) as u64;
                 changes.put(key, record);
             }
             if let Some(upload) = &commit.upload {
@@ -138,11 +157,29 @@ impl Store {
                 changes.remove(keys::dirty(commit.date, commit.sensor));
             }
         }
+        for (&date, value) in &held {
+            let key = keys::held(date);
+            let record = seal_value("what is held of a date", &key, value)?;
+            changes.put(key, record);
+        }
         self.finish_outbox(&mut changes, &state.outbox, &mut outbox)?;
         self.disk.write(changes)?;
-        state.outbox = outbox;
+        (state.outbox, state.state_bytes) = (outbox, state_bytes);
+        state.held.append(&mut held);
         for commit in commits {
             state.dirty.remove(&(commit.date, commit.sensor));
+        }
+        Ok(())
+    }
+
+    /// A mark that only the journal knows would come back with it after a crash.
+    fn settle_marks(
+        &self,
+        state: &mut State,
+        mut marks: impl Iterator<Item = (LocalDate, SensorIx)>,
+    ) -> Result<(), StoreError> {
+        if marks.any(|mark| state.unfolded.dirty.contains_key(&mark)) {
+            self.fold_all(state)?;
         }
         Ok(())
     }
@@ -152,8 +189,10 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn unmark(&self, date: LocalDate, sensor: SensorIx) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.ready()?;
         if state.dirty.contains_key(&(date, sensor)) {
+            self.make_room(&mut state)?;
+            self.settle_marks(&mut state, std::iter::once((date, sensor)))?;
             let mut changes = Changes::default();
             changes.remove(keys::dirty(date, sensor));
             self.disk.write(changes)?;
@@ -171,6 +210,7 @@ impl Store {
         date: LocalDate,
         sensor: SensorIx,
     ) -> Result<Option<DayRecord>, StoreError> {
+        let _ready = self.ready()?;
         let key = keys::day(date, sensor);
         let record = self.disk.get(&key)?;
         Ok(record.and_then(|record| self.sound(&key, unseal_value(&key, &record))))
@@ -181,6 +221,7 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn sensor_state(&self, sensor: SensorIx) -> Result<Option<Vec<u8>>, StoreError> {
+        let _ready = self.ready()?;
         let key = keys::state(sensor);
         let record = self.disk.get(&key)?;
         Ok(record.and_then(|record| self.sound(&key, unseal(&key, &record).map(<[u8]>::to_vec))))
@@ -192,18 +233,45 @@ impl Store {
     /// # Errors
     /// The disk refuses; what went is gone.
     pub fn prune(&self, what: Prune, before: LocalDate) -> Result<(), StoreError> {
+        let mut state = self.ready()?;
+        self.check_writable()?;
         // What is still in the journal would come back with the next fold.
-        self.fold()?;
-        let mut state = self.state();
+        self.fold_all(&mut state)?;
         self.close_all_before(&mut state, before)?;
-        self.remove_all(keys::dirty_before(before))?;
+        self.disk.remove_all(keys::dirty_before(before), CLEAN_UP_BATCH)?;
         state.dirty.retain(|&(date, _), _| date >= before);
-        self.remove_all(keys::blocks_before(before))?;
+        self.forget_samples(&mut state, before)?;
         if what == Prune::Days {
-            self.remove_all(keys::days_before(before))?;
-            self.remove_all(keys::local_days_before(before))?;
+            self.disk.remove_all(keys::days_before(before), CLEAN_UP_BATCH)?;
+            self.disk.remove_all(keys::held_before(before), CLEAN_UP_BATCH)?;
+            state.held.retain(|&date, _| date >= before);
+            self.disk.remove_all(keys::local_days_before(before), CLEAN_UP_BATCH)?;
             state.days.retain(|&date, _| date >= before);
         }
+        Ok(())
+    }
+
+    /// The files go after the tree has forgotten them, durably: a file that it does not know is
+    /// removed when the store is opened, but one that it misses would be damage.
+    fn forget_samples(&self, state: &mut State, before: LocalDate) -> Result<(), StoreError> {
+        let mut held: BTreeMap<LocalDate, HeldValue> = BTreeMap::new();
+        let mut changes = Changes::default();
+        for (&date, value) in state.held.range(..before).filter(|(_, held)| held.chunk_bytes > 0) {
+            let value = HeldValue { chunk_bytes: 0, ..*value };
+            let key = keys::held(date);
+            let record = seal_value("what is held of a date", &key, &value)?;
+            changes.put(key, record);
+            held.insert(date, value);
+        }
+        if held.is_empty() {
+            return Ok(());
+        }
+        self.disk.write(changes)?;
+        self.disk.make_durable()?;
+        for &date in held.keys() {
+            state.chunks.remove(date)?;
+        }
+        state.held.append(&mut held);
         Ok(())
     }
 
@@ -212,6 +280,7 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn zone(&self) -> Result<Option<String>, StoreError> {
+        let _ready = self.ready()?;
         let key = keys::META_ZONE;
         let record = self.disk.get(key)?;
         Ok(record.and_then(|record| self.sound(key, unseal_value(key, &record))))
@@ -222,7 +291,10 @@ impl Store {
     /// # Errors
     /// The disk refuses; nothing has changed then.
     pub fn set_zone(&self, name: &str, open: &[LocalDay]) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.ready()?;
+        self.make_room(&mut state)?;
+        // The journal's days have their old bounds.
+        self.fold_all(&mut state)?;
         let mut changes = Changes::default();
         let key = keys::META_ZONE;
         changes.put(key.to_vec(), seal_value("the site's zone", key, &name)?);
@@ -248,24 +320,5 @@ impl Store {
             }
         }
         self.disk.write(changes)
-    }
-
-    /// Removes all records in `range` in batches.
-    pub(super) fn remove_all(&self, range: Range<Vec<u8>>) -> Result<(), StoreError> {
-        loop {
-            let mut changes = Changes::default();
-            self.disk.scan(range.clone(), |key, _| {
-                changes.remove(key.to_vec());
-                if changes.len() < CLEAN_UP_BATCH {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            })?;
-            if changes.is_empty() {
-                return Ok(());
-            }
-            self.disk.write(changes)?;
-        }
     }
 }

@@ -7,6 +7,8 @@
 //! - Values above a quarter of a segment, leaves of the tree included, would become files of
 //!   their own that it never fsyncs; records are kept small enough for that not to happen.
 //! - It cleans its file only on its own timer, which is therefore on, but slow.
+//! - After a failed write it refuses everything. It is then closed and opened again in place, by
+//!   [`Disk::reopen`]; until that has worked nothing is read or written.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -15,12 +17,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use rustix::fs::Advice;
 use tracing::warn;
 
 use super::error::StoreError;
@@ -32,7 +35,12 @@ const SEGMENT_BYTES: usize = 256 * 1024;
 const CLEAN_EVERY_MS: u64 = 10_000;
 /// How often, and how long apart, sled's own lock is tried.
 const LOCK_TRIES: u32 = 200;
+const OWN_LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// The journal's file, beside sled's.
+pub(super) const JOURNAL_FILE: &str = "journal";
+/// The folder of the samples' files, beside sled's.
+pub(super) const CHUNKS_FOLDER: &str = "chunks";
 /// Damaged stores that are kept for inspection; the oldest goes first.
 const MAX_SET_ASIDE: usize = 3;
 
@@ -64,29 +72,29 @@ impl Changes {
 /// A key and the record under it.
 type KeyAndRecord = (Vec<u8>, Vec<u8>);
 
-/// How far the file is known to be on the disk.
-#[derive(Debug, Default)]
-struct Durable {
-    /// As many changes as were made then; `None` before the first flush.
-    written: Option<u64>,
-    /// The kernel may drop what it could not write and report that just once: another fdatasync
-    /// would succeed without having written it.
-    has_failed: bool,
-}
-
 /// An open store on disk.
 #[derive(Debug)]
 pub(super) struct Disk {
+    /// `None` from a failure to an opening that works.
+    engine: RwLock<Option<Engine>>,
+    dir: PathBuf,
+    cache_bytes: u64,
+    /// Changes made so far.
+    written: AtomicU64,
+    /// As many changes are known to be on the disk; `None` before the first flush. Held while
+    /// flushing, so that no caller returns while another's flush is under way.
+    durable: Mutex<Option<u64>>,
+    /// Whether the engine has failed and must be opened again.
+    is_broken: AtomicBool,
+    /// Held for as long as the store is open.
+    _lock: File,
+}
+
+#[derive(Debug)]
+pub(super) struct Engine {
     tree: sled::Db,
     /// A handle of our own to sled's file, for fdatasync.
     file: File,
-    dir: PathBuf,
-    /// Changes made so far.
-    written: AtomicU64,
-    /// Held while flushing, so that no caller returns while another's flush is under way.
-    durable: Mutex<Durable>,
-    /// Held for as long as the store is open.
-    _lock: File,
 }
 
 impl Disk {
@@ -94,56 +102,51 @@ impl Disk {
     pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let lock = lock(dir)?;
         fs::create_dir_all(dir).map_err(|source| folder_error(dir, source))?;
-        let config = sled::Config::new()
-            .path(dir)
-            .cache_capacity(cache_bytes)
-            .mode(sled::Mode::LowSpace)
-            .segment_size(SEGMENT_BYTES)
-            .flush_every_ms(Some(CLEAN_EVERY_MS));
-        let tree = match catch_unwind(AssertUnwindSafe(|| open_patiently(&config))) {
-            Ok(Ok(tree)) => tree,
-            Ok(Err(source)) if is_damage(&source) => {
-                return Err(StoreError::Damaged { detail: source.to_string() });
-            }
-            Ok(Err(source)) => {
-                return Err(StoreError::Open { path: dir.to_owned(), source: source.into() });
-            }
-            Err(panic) => return Err(StoreError::Damaged { detail: panic_text(&*panic) }),
-        };
-        let db = dir.join("db");
-        let file = File::open(&db).map_err(|source| folder_error(&db, source))?;
-        let disk = Self {
-            tree,
-            file,
+        let engine = Engine::open(dir, cache_bytes)?;
+        Ok(Self {
+            engine: RwLock::new(Some(engine)),
             dir: dir.to_owned(),
+            cache_bytes,
             written: AtomicU64::default(),
             durable: Mutex::default(),
+            is_broken: false.into(),
             _lock: lock,
-        };
-        disk.sync_created_files()?;
-        Ok(disk)
+        })
     }
 
-    fn sync_created_files(&self) -> Result<(), StoreError> {
-        let parent = self.dir.parent().map(Path::to_owned);
-        let places = [Some(self.dir.join("conf")), Some(self.dir.clone()), parent];
-        for path in places.into_iter().flatten().filter(|path| !path.as_os_str().is_empty()) {
-            File::open(&path)
-                .and_then(|file| file.sync_all())
-                .map_err(|source| folder_error(&path, source))?;
+    /// The folder of the store's files.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether [`Self::reopen`] has to come before anything else.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire)
+    }
+
+    /// Closes the engine after a failure and opens it again. What it holds then is what a crash
+    /// would have left: the kernel may have dropped what it could not write, but goes on showing
+    /// it, so it is made to read the disk.
+    pub(super) fn reopen(&self) -> Result<(), StoreError> {
+        let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failed) = engine.take() {
+            let file = failed.file.try_clone();
+            close(Some(failed));
+            if let Ok(file) = file
+                && let Err(error) = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)
+            {
+                warn!(%error, "the kernel keeps what it has of the store's file");
+            }
         }
-        self.file.sync_all().map_err(|source| folder_error(&self.dir.join("db"), source))
+        *engine = Some(Engine::open(&self.dir, self.cache_bytes)?);
+        *self.durable.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.is_broken.store(false, Ordering::Release);
+        Ok(())
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.guarded("read", || self.tree.get(key))?;
+        let found = self.guarded("read", |engine| engine.tree.get(key))?;
         Ok(found.map(|value| value.to_vec()))
-    }
-
-    /// The last key in `range` and its record.
-    pub(super) fn last(&self, range: Range<Vec<u8>>) -> Result<Option<KeyAndRecord>, StoreError> {
-        let found = self.guarded("read", || self.tree.range(range).next_back().transpose())?;
-        Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
     /// Shows the records in `range` in the order of their keys until `visit` breaks.
@@ -152,7 +155,8 @@ impl Disk {
         range: Range<Vec<u8>>,
         visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.visit(self.tree.range(range), visit)
+        let records = self.guarded("read", |engine| Ok(engine.tree.range(range)))?;
+        self.visit(records, visit)
     }
 
     /// Shows the records in `range`, the last key first, until `visit` breaks.
@@ -161,7 +165,8 @@ impl Disk {
         range: Range<Vec<u8>>,
         visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.visit(self.tree.range(range).rev(), visit)
+        let records = self.guarded("read", |engine| Ok(engine.tree.range(range)))?;
+        self.visit(records.rev(), visit)
     }
 
     fn visit(
@@ -170,12 +175,22 @@ impl Disk {
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         loop {
-            let next = self.guarded("read", || records.next().transpose())?;
+            let next = self.guarded("read", |_| records.next().transpose())?;
             let Some((key, value)) = next else { return Ok(()) };
             if visit(&key, &value).is_break() {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether there is any record in `range`.
+    pub(super) fn has_any(&self, range: Range<Vec<u8>>) -> Result<bool, StoreError> {
+        let mut found = false;
+        self.scan(range, |_, _| {
+            found = true;
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
     }
 
     /// Makes all of `changes` at once; durable after [`Self::make_durable`].
@@ -196,58 +211,97 @@ impl Disk {
             && let Some((key, record)) = puts.pop()
         {
             // A batch rolls sled's buffers over to be atomic; a single insert is so by itself.
-            return self.guarded("write to", || self.tree.insert(key, record)).map(drop);
+            return self.guarded("write to", |engine| engine.tree.insert(key, record)).map(drop);
         }
         let mut batch = sled::Batch::default();
         puts.into_iter().for_each(|(key, record)| batch.insert(key, record));
         removals.into_iter().for_each(|key| batch.remove(key));
-        self.guarded("write to", || self.tree.apply_batch(batch))
+        self.guarded("write to", |engine| engine.tree.apply_batch(batch))
     }
 
-    /// Returns once everything written is on the disk. Fails for good once it has failed.
+    /// Removes all records in `range` in batches of `at_once`.
+    pub(super) fn remove_all(
+        &self,
+        range: Range<Vec<u8>>,
+        at_once: usize,
+    ) -> Result<(), StoreError> {
+        loop {
+            let mut changes = Changes::default();
+            self.scan(range.clone(), |key, _| {
+                changes.remove(key.to_vec());
+                if changes.len() < at_once {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+            if changes.is_empty() {
+                return Ok(());
+            }
+            self.write(changes)?;
+        }
+    }
+
+    /// Returns once everything written is on the disk. Once it has failed, it fails until the
+    /// engine is opened again: another fdatasync might succeed without having written what the
+    /// kernel dropped.
     pub(super) fn make_durable(&self) -> Result<(), StoreError> {
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        if durable.has_failed {
-            let source = "an earlier flush failed".into();
-            return Err(StoreError::Io { operation: "flush", source });
-        }
         let written = self.written.load(Ordering::Acquire);
-        if durable.written == Some(written) {
+        if *durable == Some(written) {
             return Ok(());
         }
-        let done = self
-            .guarded("flush", || self.tree.flush())
-            .and_then(|_| self.file.sync_data().map_err(|source| io_error("flush", source)));
-        match done {
-            Ok(()) => durable.written = Some(written),
-            Err(_) => durable.has_failed = true,
-        }
-        done
+        let synced = self.guarded("flush", |engine| {
+            engine.tree.flush()?;
+            Ok(engine.file.sync_data())
+        })?;
+        synced.map_err(|source| {
+            self.is_broken.store(true, Ordering::Release);
+            StoreError::Io { operation: "flush", source: source.into() }
+        })?;
+        *durable = Some(written);
+        Ok(())
     }
 
-    /// Bytes that the store's files take.
+    /// Bytes that the engine's files take.
     pub(super) fn size_on_disk(&self) -> u64 {
         let blobs = self.dir.join("blobs");
         [self.dir.as_path(), &blobs]
             .into_iter()
             .filter_map(|dir| fs::read_dir(dir).ok())
             .flatten()
-            .filter_map(|entry| entry.ok()?.metadata().ok())
+            .filter_map(Result::ok)
+            .filter(|entry| entry.file_name() != JOURNAL_FILE)
+            .filter_map(|entry| entry.metadata().ok())
             .filter(fs::Metadata::is_file)
             .map(|file| file.len())
             .sum()
     }
 
-    /// Calls sled; damage that it reports or panics on comes back as an error and is noted.
+    /// Calls sled; damage that it reports or panics on comes back as an error and is noted. After
+    /// any failure the engine has to be opened again.
     pub(super) fn guarded<T>(
         &self,
         operation: &'static str,
-        act: impl FnOnce() -> Result<T, sled::Error>,
+        act: impl FnOnce(&Engine) -> Result<T, sled::Error>,
     ) -> Result<T, StoreError> {
-        let detail = match catch_unwind(AssertUnwindSafe(act)) {
-            Ok(Ok(done)) => return Ok(done),
-            Ok(Err(source)) if is_damage(&source) => source.to_string(),
-            Ok(Err(source)) => return Err(StoreError::Io { operation, source: source.into() }),
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(engine) = engine.as_ref().filter(|_| !self.is_broken()) else {
+            return Err(StoreError::Io {
+                operation,
+                source: "it is closed after a failure".into(),
+            });
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| act(engine)));
+        if let Ok(Ok(done)) = outcome {
+            return Ok(done);
+        }
+        self.is_broken.store(true, Ordering::Release);
+        let detail = match outcome {
+            Ok(Err(source)) if !is_damage(&source) => {
+                return Err(StoreError::Io { operation, source: source.into() });
+            }
+            Ok(outcome) => outcome.err().map(|source| source.to_string()).unwrap_or_default(),
             Err(panic) => panic_text(&*panic),
         };
         let note = suspicion(&self.dir);
@@ -255,6 +309,56 @@ impl Disk {
             warn!(path = %note.display(), %error, "cannot note that the store is suspect");
         }
         Err(StoreError::Damaged { detail })
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        close(self.engine.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// It writes once more when it is closed, and panics where the disk refuses.
+fn close(engine: Option<Engine>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(engine))) {
+        warn!(detail = panic_text(&*panic), "the engine did not close cleanly");
+    }
+}
+
+impl Engine {
+    fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let config = sled::Config::new()
+            .path(dir)
+            .cache_capacity(cache_bytes)
+            .mode(sled::Mode::LowSpace)
+            .segment_size(SEGMENT_BYTES)
+            .flush_every_ms(Some(CLEAN_EVERY_MS));
+        let tree = match catch_unwind(AssertUnwindSafe(|| open_patiently(&config))) {
+            Ok(Ok(tree)) => tree,
+            Ok(Err(source)) if is_damage(&source) => {
+                return Err(StoreError::Damaged { detail: source.to_string() });
+            }
+            Ok(Err(source)) => {
+                return Err(StoreError::Open { path: dir.to_owned(), source: source.into() });
+            }
+            Err(panic) => return Err(StoreError::Damaged { detail: panic_text(&*panic) }),
+        };
+        let db = dir.join("db");
+        let file = File::open(&db).map_err(|source| folder_error(&db, source))?;
+        let engine = Self { tree, file };
+        engine.sync_created_files(dir)?;
+        Ok(engine)
+    }
+
+    fn sync_created_files(&self, dir: &Path) -> Result<(), StoreError> {
+        let parent = dir.parent().map(Path::to_owned);
+        let places = [Some(dir.join("conf")), Some(dir.to_owned()), parent];
+        for path in places.into_iter().flatten().filter(|path| !path.as_os_str().is_empty()) {
+            File::open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(|source| folder_error(&path, source))?;
+        }
+        self.file.sync_all().map_err(|source| folder_error(&dir.join("db"), source))
     }
 }
 
@@ -343,11 +447,15 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         .write(true)
         .open(&path)
         .map_err(|source| folder_error(&path, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Busy { path: dir.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(folder_error(&path, source)),
+    for _ in 0..OWN_LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // A program that is just being started by this process holds all its files for a moment.
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => return Err(folder_error(&path, source)),
+        }
     }
+    Err(StoreError::Busy { path: dir.to_owned() })
 }
 
 /// Whether the error says that the file's content is wrong, not that the disk refused.
@@ -371,8 +479,12 @@ fn folder_error(path: &Path, source: io::Error) -> StoreError {
     StoreError::Folder { path: path.to_owned(), source }
 }
 
-fn io_error(operation: &'static str, source: io::Error) -> StoreError {
-    StoreError::Io { operation, source: source.into() }
+/// The input or output error behind an error of sled's, which does not name it as its source.
+pub(super) fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
+    match error.downcast_ref::<sled::Error>() {
+        Some(sled::Error::Io(source)) => Some(source),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -409,14 +521,19 @@ mod tests {
     #[test]
     fn a_flush_that_failed_is_not_made_good_by_the_next() {
         let dir = tempfile::tempdir().unwrap();
-        let mut disk = open(dir.path());
+        let disk = open(dir.path());
         put(&disk, 1);
         // fdatasync refuses a device that has no disk behind it.
-        let file = std::mem::replace(&mut disk.file, File::open("/dev/null").unwrap());
+        let swap = |file| {
+            let mut engine = disk.engine.write().unwrap();
+            std::mem::replace(&mut engine.as_mut().unwrap().file, file)
+        };
+        let file = swap(File::open("/dev/null").unwrap());
         disk.make_durable().unwrap_err();
-        disk.file = file;
+        swap(file);
         disk.make_durable().unwrap_err();
-        drop(disk);
-        open(dir.path()).make_durable().unwrap();
+        assert!(disk.is_broken());
+        disk.reopen().unwrap();
+        disk.make_durable().unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! What the store holds, for metrics and for people.
 
-use std::{ops::ControlFlow, sync::PoisonError};
+use std::ops::ControlFlow;
 
 use daywise_core::{reading::SensorIx, time::LocalDate};
 
@@ -14,6 +14,11 @@ use super::{
 pub struct Stats {
     /// Bytes that its files take.
     pub bytes_on_disk: u64,
+    /// Bytes of what they hold, keys and all: what is in use of the journal and the days' files,
+    /// and what is live in the tree.
+    pub live_bytes: u64,
+    /// Of those, samples of days.
+    pub chunk_bytes: u64,
     /// Sensors known.
     pub sensors: u64,
     /// Days that still take readings.
@@ -30,6 +35,10 @@ pub struct Stats {
     pub outbox_bytes: u64,
     /// Entries given up for lack of space or because of damage, ever.
     pub outbox_evicted: u64,
+    /// Days whose samples were given up for lack of space, ever.
+    pub evicted_chunk_days: u64,
+    /// Sensor-days whose features and predictions were given up for lack of space, ever.
+    pub evicted_sensor_days: u64,
     /// Distinct damaged records met since the store was opened.
     pub damaged: u64,
 }
@@ -38,19 +47,24 @@ impl Store {
     /// The store's figures.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
         let state = self.state();
+        let chunk_bytes = state.all_chunk_bytes();
+        let files = state.log.allocated() + chunk_bytes;
         Stats {
-            bytes_on_disk: self.disk.size_on_disk(),
+            bytes_on_disk: self.disk.size_on_disk() + files,
+            live_bytes: chunk_bytes + state.log.bytes() + state.tree_bytes(),
+            chunk_bytes,
             sensors: state.sensors,
             open_days: state.days.values().filter(|known| known.open).count() as u64,
             dirty: state.dirty.len() as u64,
-            journal_records: state.journal_records,
-            journal_bytes: state.journal_bytes,
+            journal_records: state.log.records(),
+            journal_bytes: state.log.bytes(),
             outbox_entries: state.outbox.entries,
             outbox_bytes: state.outbox.bytes,
             outbox_evicted: state.outbox.evicted,
-            damaged,
+            evicted_chunk_days: state.evicted.chunk_days,
+            evicted_sensor_days: state.evicted.sensor_days,
+            damaged: self.damaged.count(),
         }
     }
 
@@ -58,7 +72,7 @@ impl Store {
     #[must_use]
     pub fn journal_size(&self) -> (u64, u64) {
         let state = self.state();
-        (state.journal_records, state.journal_bytes)
+        (state.log.records(), state.log.bytes())
     }
 
     /// Shows all sensor-days that are kept, by date and sensor, until `visit` breaks.
@@ -69,6 +83,7 @@ impl Store {
         &self,
         visit: &mut dyn FnMut(LocalDate, SensorIx, DayRecord) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
+        let _ready = self.ready()?;
         self.disk.scan(keys::all_days(), |key, record| {
             let place = keys::date_and_sensor(key);
             match (place, self.sound(key, unseal_value(key, record))) {

@@ -1,8 +1,12 @@
-//! Readings of one commit as journal payloads, compact by date and sensor.
-//!
-//! A payload is any number of sections, one for a date:
+//! One group commit as a journal payload, its readings compact by date and sensor.
 //!
 //! | part | encoding |
+//! |---|---|
+//! | schema | 1 |
+//! | news | postcard: sensors and days that are new, when late readings are due, arrivals |
+//! | sections | any number, one for a date |
+//!
+//! | part of a section | encoding |
 //! |---|---|
 //! | date | zigzag varint, days since 1970 |
 //! | base | zigzag varint, ms from 00:00 UTC of the date to the section's first whole second |
@@ -10,106 +14,116 @@
 //! | end | 0 |
 //!
 //! A reading of a steady sensor takes about 5 bytes so. The readings of one sensor keep the order
-//! in which they arrived; a commit larger than a record is cut into several payloads.
+//! in which they arrived.
 
 use daywise_core::{
-    block::{self, BlockError},
+    block::{self, BlockError, MAX_BLOCK_SAMPLES},
+    quantity::Quantity,
     reading::{Sample, SensorIx},
-    time::{DAY_MS, LocalDate, UtcMillis},
+    time::{DAY_MS, LocalDate, LocalDay, UtcMillis},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Batch, DayReading, StoreError,
+    arrivals::Arrivals,
+    records::{Damage, SensorRecord},
 };
 
-use super::{DayReading, records::MAX_PAYLOAD_BYTES};
+/// What this build writes, and the newest it reads.
+const PAYLOAD_SCHEMA: u8 = 1;
 
-/// Samples in one run at the most: at 20 bytes each in the worst case, well below a payload.
-const MAX_RUN_SAMPLES: usize = 128;
-/// Date, base, sensor and end of a section, at the most.
-const SECTION_BYTES: usize = 10 + 10 + 10 + 1;
+/// What a commit brings beside readings.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct News {
+    sensors: Vec<(u32, String, Quantity)>,
+    days: Vec<LocalDay>,
+    late_due: UtcMillis,
+    arrivals: Arrivals,
+}
+
+/// A commit, read back.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Commit {
+    pub(super) new_sensors: Vec<SensorRecord>,
+    pub(super) new_days: Vec<LocalDay>,
+    pub(super) readings: Vec<DayReading>,
+    pub(super) late_due: UtcMillis,
+    pub(super) arrivals: Arrivals,
+}
+
+/// The payload of a commit.
+pub(super) fn encode(batch: &Batch<'_>, arrivals: &Arrivals) -> Result<Vec<u8>, StoreError> {
+    let sensors = batch.new_sensors.iter();
+    let news = News {
+        sensors: sensors.map(|new| (new.ix.0, new.id.clone(), new.quantity)).collect(),
+        days: batch.new_days.to_vec(),
+        late_due: batch.late_due,
+        arrivals: arrivals.clone(),
+    };
+    let payload = postcard::to_extend(&news, vec![PAYLOAD_SCHEMA]);
+    let mut payload = payload.map_err(|source| StoreError::Io {
+        operation: "encode a record for",
+        source: source.into(),
+    })?;
+    encode_readings(&mut payload, batch.readings);
+    Ok(payload)
+}
+
+/// The commit of a payload.
+pub(super) fn decode(payload: &[u8]) -> Result<Commit, Damage> {
+    let (&schema, rest) = payload.split_first().ok_or(Damage::Short)?;
+    if schema > PAYLOAD_SCHEMA {
+        return Err(Damage::TooNew);
+    }
+    let (news, sections) = postcard::take_from_bytes::<News>(rest).map_err(|_| Damage::Content)?;
+    let sensors = news.sensors.into_iter();
+    Ok(Commit {
+        new_sensors: sensors
+            .map(|(ix, id, quantity)| SensorRecord { ix: SensorIx(ix), id, quantity })
+            .collect(),
+        new_days: news.days,
+        late_due: news.late_due,
+        arrivals: news.arrivals,
+        readings: decode_readings(sections).map_err(|_| Damage::Content)?,
+    })
+}
 
 /// 00:00 UTC of `date`, where its blocks count from.
 pub(super) fn midnight(date: LocalDate) -> UtcMillis {
     UtcMillis(i64::from(date.0) * DAY_MS)
 }
 
-/// The payloads that hold `readings`.
-pub(super) fn encode(readings: &[DayReading]) -> Vec<Vec<u8>> {
+/// Appends the sections that hold `readings`.
+pub(super) fn encode_readings(payload: &mut Vec<u8>, readings: &[DayReading]) {
     let mut order: Vec<&DayReading> = readings.iter().collect();
     // Stable, so that a sensor's readings stay in the order of their arrival.
     order.sort_by_key(|&&(date, sensor, _)| (date, sensor));
-    let mut writer = Writer::default();
+    let mut samples: Vec<Sample> = Vec::new();
     for section in order.chunk_by(|a, b| a.0 == b.0) {
         let Some(&&(date, _, _)) = section.first() else { continue };
         let earliest = section.iter().map(|(_, _, sample)| sample.at.0).min().unwrap_or(0);
         let base = earliest.checked_sub(earliest.rem_euclid(1000)).unwrap_or(earliest);
-        writer.open(date, UtcMillis(base));
+        block::put_signed(payload, i64::from(date.0));
+        block::put_signed(payload, base.wrapping_sub(midnight(date).0));
+        let mut previous = 0;
         for run in section.chunk_by(|a, b| a.1 == b.1) {
             let Some(&&(_, sensor, _)) = run.first() else { continue };
-            for run in run.chunks(MAX_RUN_SAMPLES) {
-                let samples: Vec<Sample> = run.iter().map(|(_, _, sample)| *sample).collect();
-                writer.run(sensor, &samples);
+            for run in run.chunks(MAX_BLOCK_SAMPLES) {
+                samples.clear();
+                samples.extend(run.iter().map(|(_, _, sample)| *sample));
+                let step = u64::from(sensor.0).saturating_sub(previous) + 1;
+                block::put_varint(payload, step);
+                block::append(payload, UtcMillis(base), &samples);
+                previous = u64::from(sensor.0);
             }
         }
-        writer.close();
-    }
-    writer.finish()
-}
-
-#[derive(Default)]
-struct Writer {
-    done: Vec<Vec<u8>>,
-    payload: Vec<u8>,
-    date: LocalDateOrNone,
-    base: UtcMillis,
-    sensor: u32,
-    scratch: Vec<u8>,
-}
-
-type LocalDateOrNone = Option<LocalDate>;
-
-impl Writer {
-    fn open(&mut self, date: LocalDate, base: UtcMillis) {
-        if self.payload.len() + SECTION_BYTES > MAX_PAYLOAD_BYTES {
-            self.cut();
-        }
-        block::put_signed(&mut self.payload, i64::from(date.0));
-        block::put_signed(&mut self.payload, base.0.wrapping_sub(midnight(date).0));
-        (self.date, self.base, self.sensor) = (Some(date), base, 0);
-    }
-
-    fn run(&mut self, sensor: SensorIx, samples: &[Sample]) {
-        self.scratch.clear();
-        block::append(&mut self.scratch, self.base, samples);
-        if self.payload.len() + self.scratch.len() + SECTION_BYTES > MAX_PAYLOAD_BYTES
-            && let Some(date) = self.date
-        {
-            self.close();
-            self.cut();
-            self.open(date, self.base);
-        }
-        let step = u64::from(sensor.0).saturating_sub(u64::from(self.sensor)) + 1;
-        block::put_varint(&mut self.payload, step);
-        self.payload.extend_from_slice(&self.scratch);
-        self.sensor = sensor.0;
-    }
-
-    fn close(&mut self) {
-        block::put_varint(&mut self.payload, 0);
-        self.date = None;
-    }
-
-    fn cut(&mut self) {
-        if !self.payload.is_empty() {
-            self.done.push(std::mem::take(&mut self.payload));
-        }
-    }
-
-    fn finish(mut self) -> Vec<Vec<u8>> {
-        self.cut();
-        self.done
+        block::put_varint(payload, 0);
     }
 }
 
-/// The readings of one payload, by date and sensor, each sensor's in the order of arrival.
-pub(super) fn decode(mut payload: &[u8]) -> Result<Vec<DayReading>, BlockError> {
+/// The readings of sections, by date and sensor, each sensor's in the order of arrival.
+pub(super) fn decode_readings(mut payload: &[u8]) -> Result<Vec<DayReading>, BlockError> {
     let mut readings = Vec::new();
     let mut samples = Vec::new();
     while !payload.is_empty() {
@@ -147,8 +161,10 @@ mod tests {
         all
     }
 
-    fn decoded(payloads: &[Vec<u8>]) -> Vec<DayReading> {
-        payloads.iter().flat_map(|payload| decode(payload).unwrap()).collect()
+    fn encoded(readings: &[DayReading]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        encode_readings(&mut payload, readings);
+        payload
     }
 
     #[test]
@@ -160,15 +176,13 @@ mod tests {
                 (date, SensorIx(i), Sample { at, value: 20.0 + f64::from(i % 50) / 10.0 })
             })
             .collect();
-        let payloads = encode(&readings);
-        let bytes: usize = payloads.iter().map(Vec::len).sum();
-        assert!(bytes <= 5 * readings.len() + 40, "{bytes} bytes");
-        assert!(payloads.iter().all(|payload| payload.len() <= MAX_PAYLOAD_BYTES));
-        assert_eq!(sorted(&decoded(&payloads)), sorted(&readings));
+        let payload = encoded(&readings);
+        assert!(payload.len() <= 5 * readings.len() + 40, "{} bytes", payload.len());
+        assert_eq!(sorted(&decode_readings(&payload).unwrap()), sorted(&readings));
     }
 
     #[test]
-    fn one_sensors_flood_is_cut_into_payloads() {
+    fn one_sensors_flood_reads_back() {
         let readings: Vec<DayReading> = (0..5000_i64)
             .map(|i| {
                 let value =
@@ -180,10 +194,33 @@ mod tests {
                 )
             })
             .collect();
-        let payloads = encode(&readings);
-        assert!(payloads.len() > 10);
-        assert!(payloads.iter().all(|payload| payload.len() <= MAX_PAYLOAD_BYTES));
-        assert_eq!(sorted(&decoded(&payloads)), sorted(&readings));
+        assert_eq!(sorted(&decode_readings(&encoded(&readings)).unwrap()), sorted(&readings));
+    }
+
+    #[test]
+    fn a_commit_brings_its_sensors_and_days() {
+        let sensor = SensorRecord {
+            ix: SensorIx(3),
+            id: "kitchen/temperature".into(),
+            quantity: Quantity::Temperature,
+        };
+        let day = LocalDay::utc(LocalDate(19_783));
+        let reading =
+            (LocalDate(19_783), SensorIx(3), Sample { at: day.start + 5_000, value: 21.5 });
+        let (late_due, arrivals) = (UtcMillis(7), Arrivals::default());
+        let batch = Batch {
+            new_sensors: std::slice::from_ref(&sensor),
+            new_days: &[day],
+            readings: &[reading],
+            late_due,
+            ..Batch::default()
+        };
+        let (new_sensors, new_days, readings) = (vec![sensor.clone()], vec![day], vec![reading]);
+        let commit = Commit { new_sensors, new_days, readings, late_due, arrivals };
+        let mut payload = encode(&batch, &Arrivals::default()).unwrap();
+        assert_eq!(decode(&payload), Ok(commit));
+        payload[0] = PAYLOAD_SCHEMA + 1;
+        assert_eq!(decode(&payload), Err(Damage::TooNew));
     }
 
     proptest! {
@@ -206,14 +243,15 @@ mod tests {
                     (LocalDate(date), SensorIx(sensor), sample)
                 })
                 .collect();
-            prop_assert_eq!(sorted(&decoded(&encode(&readings))), sorted(&readings));
+            prop_assert_eq!(sorted(&decode_readings(&encoded(&readings)).unwrap()), sorted(&readings));
         }
 
         #[test]
         fn garbage_never_panics(garbage in prop::collection::vec(any::<u8>(), 0..100)) {
-            if let Ok(readings) = decode(&garbage) {
+            if let Ok(readings) = decode_readings(&garbage) {
                 prop_assert!(readings.len() <= garbage.len());
             }
+            drop(decode(&garbage));
         }
     }
 }

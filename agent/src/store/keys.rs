@@ -5,21 +5,25 @@
 //! | `meta/schema` | `m` | `s` | the store's schema, `u16` |
 //! | `meta/outbox` | `m` | `o` | stream, next and lowest number, bytes and entries held, entries evicted |
 //! | `meta/zone` | `m` | `z` | name of the site's zone |
+//! | `meta/folded` | `m` | `j` | the newest journal record that has been folded, `u64` |
+//! | `meta/evicted` | `m` | `e` | what went for lack of space |
 //! | `sensor/{ix}` | `s` | ix | id and quantity |
 //! | `localday/{date}` | `l` | date | the day's bounds; open or closed |
-//! | `journal/{seq}` | `j` | seq | readings of one commit, all sensors, not yet folded |
-//! | `block/{date}/{sensor}/{n}` | `b` | date, ix, n | samples in arrival order |
+//! | `held/{date}` | `h` | date | bytes of the date's file of samples that count; number and bytes of its `day`s |
 //! | `dirty/{date}/{sensor}` | `d` | date, ix | its features are to be computed, and when |
 //! | `day/{date}/{sensor}` | `r` | date, ix | features, prediction, revision |
 //! | `state/{sensor}` | `t` | ix | the sensor's baseline, opaque here |
 //! | `outbox/{seq}` | `o` | seq | a sensor-day or a silence that waits for the server |
 //! | `quarantine/{seq}` | `q` | seq | readings that wait for the clock to be set |
-//! | `deliveries/{seq}` | `f` | seq | fingerprints of the messages of one commit without times |
+//! | `deliveries/{seq}` | `f` | seq | fingerprints of messages without times, as of the last fold |
 //! | `offset/{sensor}` | `c` | ix | how far the device's clock is off |
 //! | `silence/{sensor}` | `z` | ix | since when the sensor is silent, and its usual interval |
 //!
 //! `ix` and `n` are `u32`, `seq` is `u64`, all big endian; `date` is days since 1970 as `u32` with
-//! the sign bit flipped. So a scan goes by date, then sensor, then age.
+//! the sign bit flipped. So a scan goes by date, then sensor.
+//!
+//! Before there were files for samples they were here too: `journal/{seq}` (`j`), the readings of
+//! one commit, and `block/{date}/{sensor}/{n}` (`b`, date, ix, n), samples in arrival order.
 
 use std::ops::Range;
 
@@ -28,11 +32,14 @@ use daywise_core::{reading::SensorIx, time::LocalDate};
 pub(super) const META_SCHEMA: &[u8] = b"ms";
 pub(super) const META_OUTBOX: &[u8] = b"mo";
 pub(super) const META_ZONE: &[u8] = b"mz";
+pub(super) const META_FOLDED: &[u8] = b"mj";
+pub(super) const META_EVICTED: &[u8] = b"me";
 
 const SENSOR: u8 = b's';
 const LOCAL_DAY: u8 = b'l';
 const JOURNAL: u8 = b'j';
 const BLOCK: u8 = b'b';
+const HELD: u8 = b'h';
 const DIRTY: u8 = b'd';
 const DAY: u8 = b'r';
 const STATE: u8 = b't';
@@ -65,8 +72,13 @@ pub(super) fn journal(seq: u64) -> Vec<u8> {
     key(JOURNAL, &[&seq.to_be_bytes()])
 }
 
+#[cfg(test)]
 pub(super) fn block(date: LocalDate, ix: SensorIx, n: u32) -> Vec<u8> {
     key(BLOCK, &[&date_part(date), &ix.0.to_be_bytes(), &n.to_be_bytes()])
+}
+
+pub(super) fn held(date: LocalDate) -> Vec<u8> {
+    key(HELD, &[&date_part(date)])
 }
 
 pub(super) fn dirty(date: LocalDate, ix: SensorIx) -> Vec<u8> {
@@ -160,25 +172,32 @@ pub(super) fn outbox_from(seq: u64) -> Range<Vec<u8>> {
     outbox(seq)..under(vec![OUTBOX]).end
 }
 
+pub(super) fn all_states() -> Range<Vec<u8>> {
+    under(vec![STATE])
+}
+
+pub(super) fn all_held() -> Range<Vec<u8>> {
+    under(vec![HELD])
+}
+
+pub(super) fn all_blocks() -> Range<Vec<u8>> {
+    under(vec![BLOCK])
+}
+
+pub(super) fn days_of_date(date: LocalDate) -> Range<Vec<u8>> {
+    under(key(DAY, &[&date_part(date)]))
+}
+
 pub(super) fn blocks_of_date(date: LocalDate) -> Range<Vec<u8>> {
     under(key(BLOCK, &[&date_part(date)]))
-}
-
-/// The blocks of `date` of this sensor and all with a higher number.
-pub(super) fn blocks_of_date_from(date: LocalDate, ix: SensorIx) -> Range<Vec<u8>> {
-    block(date, ix, 0)..blocks_of_date(date).end
-}
-
-pub(super) fn blocks_of(date: LocalDate, ix: SensorIx) -> Range<Vec<u8>> {
-    under(key(BLOCK, &[&date_part(date), &ix.0.to_be_bytes()]))
 }
 
 pub(super) fn local_days_before(date: LocalDate) -> Range<Vec<u8>> {
     vec![LOCAL_DAY]..local_day(date)
 }
 
-pub(super) fn blocks_before(date: LocalDate) -> Range<Vec<u8>> {
-    vec![BLOCK]..blocks_of_date(date).start
+pub(super) fn held_before(date: LocalDate) -> Range<Vec<u8>> {
+    vec![HELD]..held(date)
 }
 
 pub(super) fn dirty_before(date: LocalDate) -> Range<Vec<u8>> {
@@ -192,6 +211,12 @@ pub(super) fn days_before(date: LocalDate) -> Range<Vec<u8>> {
 /// Takes 4 bytes of a key.
 fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
     bytes.split_first_chunk::<4>().map(|(part, rest)| (u32::from_be_bytes(*part), rest))
+}
+
+/// The date of a `held` key.
+pub(super) fn date_of(key: &[u8]) -> Option<LocalDate> {
+    let (date, rest) = take_u32(key.get(1..)?)?;
+    rest.is_empty().then_some(LocalDate((date ^ (1 << 31)).cast_signed()))
 }
 
 /// Date and sensor of a `block`, `dirty` or `day` key.
@@ -241,6 +266,7 @@ mod tests {
         for key in [block(date, ix, 3), dirty(date, ix), day(date, ix)] {
             assert_eq!(date_and_sensor(&key), Some((date, ix)));
         }
+        assert_eq!(date_of(&held(date)), Some(date));
         assert_eq!(block_number(&block(date, ix, 3)), Some(3));
         assert_eq!(sensor_of(&state(ix)), Some(ix));
         assert_eq!(seq_of(&outbox(1 << 40)), Some(1 << 40));
@@ -250,11 +276,12 @@ mod tests {
     #[test]
     fn ranges_hold_their_own_keys_only() {
         let (date, ix) = (LocalDate(3), SensorIx(u32::MAX));
-        let range = blocks_of(date, ix);
+        let range = blocks_of_date(date);
         assert!(range.contains(&block(date, ix, 0)) && range.contains(&block(date, ix, u32::MAX)));
         assert!(!range.contains(&block(LocalDate(4), SensorIx(0), 0)));
-        assert!(!blocks_before(date).contains(&block(date, SensorIx(0), 0)));
-        assert!(blocks_before(date).contains(&block(LocalDate(2), ix, 7)));
+        assert!(!days_before(date).contains(&day(date, SensorIx(0))));
+        assert!(days_before(date).contains(&day(LocalDate(2), ix)));
+        assert!(days_of_date(date).contains(&day(date, ix)));
         assert!(outbox_from(5).contains(&outbox(u64::MAX)));
         assert!(!outbox_from(5).contains(&outbox(4)));
         assert!(outbox_between(5, 5).contains(&outbox(5)));

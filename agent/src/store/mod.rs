@@ -1,8 +1,10 @@
 //! What survives a restart: readings, open days, features, predictions and the outbox.
 //!
-//! Shaped so that nothing is stored per reading: a commit is **one** journal record with the
-//! readings of all sensors, and [`Store::fold`] turns the journal into blocks per sensor and day
-//! now and then. Every change is one atomic batch; it is durable once [`Store::flush`] returned.
+//! Shaped by what a flash card bears: a commit is **one** record in the journal's file with the
+//! readings of all sensors, and now and then [`Store::fold`] moves the journal into the files of
+//! the days, each reading once. What changes in place and has to change together, the sensors, the
+//! days and what was computed of them, the outbox, is in a tree (sled). Every change is atomic, and
+//! durable once [`Store::flush`] returned.
 //!
 //! A crash at any point leaves the state between two changes. After it, [`Store::restore`]
 //! gives back the readings of open days, and [`Store::dirty`] the sensor-days whose features are
@@ -12,64 +14,72 @@
 //! their own. Records that do not check out are skipped, counted and reported in [`Stats`]. A
 //! store that cannot be opened is set aside and a fresh one started.
 //!
+//! When the disk is full or read-only, calls fail with [`Remedy::Retry`] and nothing is lost; after
+//! any other failure of the disk the next call opens the tree again in place.
+//!
 //! | file | content |
 //! |---|---|
-//! | `mod.rs` | opening, append, flush |
+//! | `mod.rs` | append, flush |
+//! | `open.rs` | opening, reading older stores forward |
 //! | `readings.rs` | fold, restore, chunks |
 //! | `days.rs` | closing and committing days, prune |
 //! | `outbox.rs` | what waits for the server |
 //! | `arrivals.rs` | what is known of messages without times: quarantine, deliveries, offsets |
 //! | `silences.rs` | sensors that have fallen silent |
+//! | `space.rs` | how much it may take, and what goes when that is too little |
 //! | `inspect.rs` | figures |
-//! | `keys.rs`, `records.rs`, `journal.rs` | the layout on disk |
+//! | `keys.rs`, `records.rs` | the tree's layout |
+//! | `journal.rs`, `log.rs` | a commit's bytes, and the journal's file |
+//! | `chunks.rs` | the days' files |
 //! | `disk.rs` | sled and durability |
 
 mod arrivals;
+mod chunks;
 mod days;
 mod disk;
 mod error;
 mod inspect;
 mod journal;
 mod keys;
+mod log;
+mod open;
 mod outbox;
 mod readings;
 mod records;
 mod silences;
+mod space;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, hash_map::RandomState},
-    hash::{BuildHasher, Hasher},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     num::NonZeroU64,
     ops::ControlFlow,
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicI32},
 };
 
 use daywise_core::{
     reading::{Sample, SensorIx},
     time::{LocalDate, LocalDay, UtcMillis},
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 pub use arrivals::{Held, Quarantined};
 pub use days::{DayCommit, Prune};
-pub use error::{Remedy, StoreError};
+pub use error::{Remedy, StoreError, in_words, is_from_the_disk};
 pub use inspect::Stats;
 pub use readings::{Folded, Question};
 pub use records::{Damage, DayRecord, SensorRecord};
 
-use arrivals::Deliveries;
-use disk::{Changes, Disk};
+use arrivals::Known;
+use chunks::Chunks;
+use disk::Disk;
+use log::Log;
 use records::{
-    LocalDayValue, OutboxValue, SensorValue, seal, seal_outbox, seal_value, unseal_figures,
-    unseal_value,
+    EvictedValue, HeldValue, LocalDayValue, OutboxValue, SensorValue, seal_value, unseal_value,
 };
 
-/// The schema of the store as a whole: 2 since marks say when they are due, readings may wait for
-/// the clock, and the outbox may have holes and hold silences.
-const STORE_SCHEMA: u16 = 2;
 /// Distinct damaged records that are remembered, so that each counts once.
 const MAX_DAMAGED_KEYS: usize = 1024;
 /// Changes in one batch of a long clean-up; bounds its memory.
@@ -87,6 +97,10 @@ pub struct StoreOptions {
     pub outbox_max_entries: NonZeroU64,
     /// The most bytes the outbox holds; the oldest go first.
     pub outbox_max_bytes: NonZeroU64,
+    /// Nothing is written while the file system has less free space than this.
+    pub reserve_bytes: u64,
+    /// The most bytes that the store's files take.
+    pub max_bytes: u64,
 }
 
 impl Default for StoreOptions {
@@ -96,6 +110,8 @@ impl Default for StoreOptions {
             // 1,000 sensors for 100 days at about 300 bytes.
             outbox_max_entries: const { NonZeroU64::new(100_000).unwrap() },
             outbox_max_bytes: const { NonZeroU64::new(32 << 20).unwrap() },
+            reserve_bytes: 32 << 20,
+            max_bytes: 512 << 20,
         }
     }
 }
@@ -138,212 +154,145 @@ pub struct Store {
     disk: Disk,
     options: StoreOptions,
     state: Mutex<State>,
-    damaged: Mutex<BTreeSet<Vec<u8>>>,
+    damaged: Damaged,
+    /// Number of the first date that is kept, so that it can be asked for at every reading.
+    kept_from: AtomicI32,
 }
 
 /// What is known of the store's content without reading it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    log: Log,
+    chunks: Chunks,
     sensors: u64,
     days: BTreeMap<LocalDate, LocalDayValue>,
     /// With the time from when each is to be computed.
     dirty: BTreeMap<(LocalDate, SensorIx), UtcMillis>,
-    next_quarantine: u64,
-    quarantined: u64,
-    deliveries: Deliveries,
-    next_journal: u64,
-    journal_records: u64,
-    journal_bytes: u64,
+    arrivals: Known,
+    held: BTreeMap<LocalDate, HeldValue>,
     outbox: OutboxValue,
     /// Outbox entries below this number survive a power cut.
     outbox_durable: u64,
+    evicted: EvictedValue,
+    /// What the tree does not know before the next fold.
+    unfolded: Unfolded,
+    /// Bytes of the sensors' states in the tree.
+    state_bytes: u64,
+}
+
+/// What only the journal knows.
+#[derive(Debug, Default)]
+struct Unfolded {
+    sensors: Vec<SensorRecord>,
+    days: BTreeSet<LocalDate>,
+    /// Sensor-days that it marks, whether the tree knows of the mark or not.
+    dirty: BTreeMap<(LocalDate, SensorIx), UtcMillis>,
 }
 
 impl State {
     fn is_open(&self, date: LocalDate) -> bool {
         self.days.get(&date).is_some_and(|known| known.open)
     }
+
+    /// Bytes of the date's file that count.
+    fn chunk_bytes(&self, date: LocalDate) -> u64 {
+        self.held.get(&date).map_or(0, |held| held.chunk_bytes)
+    }
+
+    /// Takes note of a commit that is in the journal.
+    fn handle_commit(
+        &mut self,
+        sensors: &[SensorRecord],
+        days: &[LocalDay],
+        readings: &[DayReading],
+        late_due: UtcMillis,
+    ) {
+        self.sensors += sensors.len() as u64;
+        self.unfolded.sensors.extend_from_slice(sensors);
+        for &day in days {
+            if let Entry::Vacant(place) = self.days.entry(day.date) {
+                place.insert(LocalDayValue { day, open: true });
+                self.unfolded.days.insert(day.date);
+            }
+        }
+        for &(date, sensor, _) in readings {
+            if !self.is_open(date) {
+                let due = *self.dirty.entry((date, sensor)).or_insert(late_due);
+                self.unfolded.dirty.entry((date, sensor)).or_insert(due);
+            }
+        }
+    }
+}
+
+/// The damaged records that were met, each counted once.
+#[derive(Debug, Default)]
+struct Damaged(Mutex<BTreeSet<Vec<u8>>>);
+
+impl Damaged {
+    /// Passes a sound record on; counts and reports a damaged one.
+    fn sound<T>(&self, key: &[u8], read: Result<T, Damage>) -> Option<T> {
+        read.map_err(|damage| self.note(key, damage)).ok()
+    }
+
+    fn note(&self, key: &[u8], damage: Damage) {
+        let mut damaged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.len() < MAX_DAMAGED_KEYS && damaged.insert(key.to_vec()) {
+            warn!(?key, %damage, damaged = damaged.len(), "a record is damaged, left out");
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
+    /// Damage in a date's file of samples, by its place there.
+    fn in_chunks(&self, date: LocalDate) -> impl FnMut(u64, Damage) {
+        move |at, damage| {
+            let key = [keys::held(date).as_slice(), &at.to_be_bytes()].concat();
+            self.note(&key, damage);
+        }
+    }
 }
 
 impl Store {
-    /// Opens the store in the folder `dir`, or makes it. One that is damaged beyond opening is
-    /// renamed to `{dir}.damaged-{n}` and a fresh one made in its place.
+    /// Adds one group commit: a single record. All of it or nothing is there after a crash;
+    /// durable after [`Self::flush`].
     ///
     /// # Errors
-    /// In use by another process, written by a newer build, or the disk refuses.
-    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Opened, StoreError> {
-        match Self::open_once(dir, options) {
-            Ok(store) => Ok(Opened { store, set_aside: None }),
-            Err(damage @ StoreError::Damaged { .. }) => {
-                let moved = disk::set_aside(dir)?;
-                let store = Self::open_once(dir, options)?;
-                Ok(Opened { store, set_aside: Some((moved, damage)) })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn open_once(dir: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        let disk = Disk::open(dir, options.cache_bytes)?;
-        if disk::is_suspect(dir) {
-            disk.scan(Vec::new()..vec![u8::MAX], |_, _| ControlFlow::Continue(()))?;
-            disk::clear_suspicion(dir)?;
-        }
-        let store =
-            Self { disk, options: *options, state: Mutex::default(), damaged: Mutex::default() };
-        store.check_schema()?;
-        store.load()?;
-        Ok(store)
-    }
-
-    fn check_schema(&self) -> Result<(), StoreError> {
-        let key = keys::META_SCHEMA;
-        let found = match self.disk.get(key)? {
-            Some(record) => self.sound(key, unseal_value::<u16>(key, &record)),
-            None => None,
-        };
-        match found {
-            Some(found) if found > STORE_SCHEMA => {
-                Err(StoreError::TooNew { found, newest: STORE_SCHEMA })
-            }
-            Some(STORE_SCHEMA) => Ok(()),
-            // Older records are read forward where they are met; an older build must not.
-            Some(_) | None => {
-                let mut changes = Changes::default();
-                changes.put(key.to_vec(), seal_value("the store's schema", key, &STORE_SCHEMA)?);
-                self.disk.write(changes)
-            }
-        }
-    }
-
-    fn load(&self) -> Result<(), StoreError> {
-        let mut state = self.state();
-        self.disk.scan(keys::all_sensors(), |_, _| {
-            state.sensors += 1;
-            ControlFlow::Continue(())
-        })?;
-        self.disk.scan(keys::all_local_days(), |key, record| {
-            if let Some(known) = self.sound(key, unseal_value::<LocalDayValue>(key, record)) {
-                state.days.insert(known.day.date, known);
-            }
-            ControlFlow::Continue(())
-        })?;
-        self.disk.scan(keys::all_dirty(), |key, record| {
-            // A damaged mark is a mark all the same, due at once.
-            let due = self.sound(key, days::mark_due(key, record)).unwrap_or_default();
-            state.dirty.extend(keys::date_and_sensor(key).map(|place| (place, due)));
-            ControlFlow::Continue(())
-        })?;
-        self.load_arrivals(&mut state)?;
-        self.disk.scan(keys::all_journal(), |key, record| {
-            state.next_journal = keys::seq_of(key).map_or(0, |seq| seq.saturating_add(1));
-            state.journal_records += 1;
-            state.journal_bytes += record.len() as u64;
-            ControlFlow::Continue(())
-        })?;
-        self.load_outbox(&mut state)?;
-        self.disk.make_durable()?;
-        state.outbox_durable = state.outbox.next;
-        Ok(())
-    }
-
-    /// Reads the outbox's figures. If they are lost, the entries stay, but the stream is a new
-    /// one: numbers that the server may have seen before must not come again under its name.
-    fn load_outbox(&self, state: &mut State) -> Result<(), StoreError> {
-        let key = keys::META_OUTBOX;
-        let known = match self.disk.get(key)? {
-            Some(record) => self.sound(key, unseal_figures(key, &record)),
-            None => None,
-        };
-        state.outbox = match known {
-            Some(known) => known,
-            None => {
-                let mut outbox =
-                    OutboxValue { stream: new_stream(), next: 1, floor: 1, ..Default::default() };
-                let mut first = None;
-                self.disk.scan(keys::outbox_from(0), |key, record| {
-                    if let Some(seq) = keys::seq_of(key) {
-                        first.get_or_insert(seq);
-                        outbox.next = seq.saturating_add(1);
-                        outbox.bytes += record.len() as u64;
-                        outbox.entries += 1;
-                    }
-                    ControlFlow::Continue(())
-                })?;
-                outbox.floor = first.unwrap_or(outbox.next);
-                let mut changes = Changes::default();
-                changes.put(key.to_vec(), seal_outbox("the outbox's figures", key, &outbox)?);
-                self.disk.write(changes)?;
-                outbox
-            }
-        };
-        Ok(())
-    }
-
-    /// Adds one group commit: a single journal record, unless it is very large or brings new
-    /// sensors or days. All of it or nothing is there after a crash; durable after
-    /// [`Self::flush`].
-    ///
-    /// # Errors
-    /// The disk refuses, or a sensor's id is too long for a record.
+    /// The disk refuses, or a sensor's id is too long for a record; nothing has changed then.
     pub fn append(&self, batch: &Batch<'_>) -> Result<(), StoreError> {
-        let mut state = self.state();
-        let mut changes = Changes::default();
+        let mut state = self.ready()?;
+        self.make_room_for(&mut state, batch.readings)?;
         for SensorRecord { ix, id, quantity } in batch.new_sensors {
-            let key = keys::sensor(*ix);
+            // The fold must not be the first to find out.
             let value = SensorValue { id: id.clone(), quantity: *quantity };
-            let record = seal_value("a sensor's record", &key, &value)?;
-            changes.put(key, record);
+            seal_value("a sensor's record", &keys::sensor(*ix), &value)?;
         }
-        let mut opened = Vec::new();
-        for day in batch.new_days.iter().filter(|day| !state.days.contains_key(&day.date)) {
-            let (key, value) = (keys::local_day(day.date), LocalDayValue { day: *day, open: true });
-            let record = seal_value("a day's record", &key, &value)?;
-            changes.put(key, record);
-            opened.push(value);
+        let arrivals = state.arrivals_of(batch);
+        let payload = journal::encode(batch, &arrivals)?;
+        if !state.log.has_room(payload.len()) {
+            self.fold_all(&mut state)?;
         }
-        let mut late = BTreeMap::new();
-        for &(date, sensor, _) in batch.readings {
-            let open = state.is_open(date) || opened.iter().any(|known| known.day.date == date);
-            if !open
-                && !state.dirty.contains_key(&(date, sensor))
-                && late.insert((date, sensor), batch.late_due).is_none()
-            {
-                let key = keys::dirty(date, sensor);
-                let record = days::mark(&key, batch.late_due)?;
-                changes.put(key, record);
-            }
+        // What was changed in the tree before must not be missing where this is there.
+        self.make_tree_durable(&mut state)?;
+        state.log.append(&payload)?;
+        state.handle_commit(batch.new_sensors, batch.new_days, batch.readings, batch.late_due);
+        if let Err(error) = self.take_arrivals(&mut state, &arrivals) {
+            // The journal has them: the tree is opened again by the next call, and learns of them.
+            warn!(error = &error as &dyn std::error::Error, "the store's tree failed");
         }
-        let arrivals = self.put_arrivals(&state, &mut changes, batch)?;
-        let (mut records, mut bytes) = (0, 0);
-        for payload in journal::encode(batch.readings) {
-            let key = keys::journal(state.next_journal.saturating_add(records));
-            let record = seal("readings", &key, &payload)?;
-            (records, bytes) = (records + 1, bytes + record.len() as u64);
-            changes.put(key, record);
-        }
-        self.disk.write(changes)?;
-        state.sensors += batch.new_sensors.len() as u64;
-        state.days.extend(opened.into_iter().map(|known| (known.day.date, known)));
-        state.dirty.append(&mut late);
-        state.take_arrivals(arrivals);
-        state.next_journal = state.next_journal.saturating_add(records);
-        state.journal_records += records;
-        state.journal_bytes += bytes;
         Ok(())
     }
 
     /// Returns once everything written so far survives a power cut. Without cost when nothing
-    /// was written.
+    /// was written. May be tried again: what was not written down then is.
     ///
     /// # Errors
     /// The disk refuses; nothing since the last flush may then be taken as kept.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let next = self.state().outbox.next;
-        self.disk.make_durable()?;
-        let mut state = self.state();
-        state.outbox_durable = state.outbox_durable.max(next);
-        Ok(())
+        let mut state = self.ready()?;
+        state.log.make_durable()?;
+        self.make_tree_durable(&mut state)
     }
 
     /// All sensors, by number.
@@ -351,6 +300,7 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn sensors(&self) -> Result<Vec<SensorRecord>, StoreError> {
+        let state = self.ready()?;
         let mut sensors = Vec::new();
         self.disk.scan(keys::all_sensors(), |key, record| {
             let value = self.sound(key, unseal_value::<SensorValue>(key, record));
@@ -359,6 +309,8 @@ impl Store {
             }
             ControlFlow::Continue(())
         })?;
+        sensors.extend_from_slice(&state.unfolded.sensors);
+        sensors.sort_by_key(|sensor| sensor.ix);
         Ok(sensors)
     }
 
@@ -386,27 +338,31 @@ impl Store {
         self.state().days.get(&date).map(|known| known.day)
     }
 
-    /// Passes a sound record on; counts and reports a damaged one.
+    /// All that the tree holds survives a power cut from now on.
+    fn make_tree_durable(&self, state: &mut State) -> Result<(), StoreError> {
+        self.disk.make_durable()?;
+        state.outbox_durable = state.outbox.next;
+        Ok(())
+    }
+
     fn sound<T>(&self, key: &[u8], read: Result<T, Damage>) -> Option<T> {
-        match read {
-            Ok(value) => Some(value),
-            Err(damage) => {
-                let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-                if damaged.len() < MAX_DAMAGED_KEYS && damaged.insert(key.to_vec()) {
-                    warn!(?key, %damage, damaged = damaged.len(), "a record is damaged, left out");
-                }
-                None
-            }
+        self.damaged.sound(key, read)
+    }
+
+    /// The state, with a tree that can be worked with: one that has failed is opened again first.
+    fn ready(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let mut state = self.state();
+        if self.disk.is_broken() {
+            state.log.make_durable()?;
+            self.disk.reopen()?;
+            *state = open::load(&self.disk, &self.damaged)?;
+            info!("the store was opened again after a failure");
         }
+        Ok(state)
     }
 
     /// The lock is only held within calls, none of which leaves the figures half changed.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A random number from the operating system, by way of the standard library's hasher keys.
-fn new_stream() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

@@ -74,7 +74,8 @@ impl Store {
     /// # Errors
     /// The disk refuses, or an item is too large for a record; nothing has changed then.
     pub fn outbox_put(&self, items: &[Item]) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.ready()?;
+        self.make_room(&mut state)?;
         let mut outbox = state.outbox;
         let mut changes = Changes::default();
         for item in items {
@@ -118,7 +119,7 @@ impl Store {
         end: End,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut state = self.state();
+        let mut state = self.ready()?;
         let range = state.durable_between(range);
         loop {
             let (mut entries, mut damaged, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
@@ -156,7 +157,8 @@ impl Store {
     /// # Errors
     /// The disk refuses; entries that went are gone.
     pub fn outbox_ack(&self, up_to: u64, ranges: &[SeqRange]) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.ready()?;
+        self.check_writable()?;
         let contiguous = SeqRange { first: 0, last: up_to };
         for range in std::iter::once(&contiguous).chain(ranges) {
             let range = state.durable_between(*range);
@@ -177,6 +179,23 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Gives up the oldest entries, some at a time; says how many.
+    pub(super) fn give_up_oldest(&self, state: &mut State) -> Result<usize, StoreError> {
+        let mut oldest: Vec<SeqAndBytes> = Vec::new();
+        self.disk.scan(keys::outbox_from(state.outbox.floor), |key, record| {
+            oldest.extend(keys::seq_of(key).map(|seq| (seq, record.len() as u64)));
+            if oldest.len() < CLEAN_UP_BATCH {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        if !oldest.is_empty() {
+            self.remove_entries(state, &oldest, true)?;
+        }
+        Ok(oldest.len())
     }
 
     /// Removes entries, given in rising order, in one atomic batch.

@@ -1,6 +1,6 @@
 //! Readings: from the journal into blocks, and back out of both.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::collections::BTreeMap;
 
 use daywise_core::{
     block,
@@ -10,26 +10,23 @@ use daywise_core::{
 
 use super::{
     DayReading, State, Store, StoreError,
+    chunks::{Block, Chunks},
+    days,
     disk::Changes,
     journal::{self, midnight},
     keys,
-    records::{Damage, MAX_PAYLOAD_BYTES, seal, unseal},
+    records::{HeldValue, SensorValue, seal_value},
 };
 
-/// A block record grows up to this by being rewritten; then a new one is begun. Larger means
-/// fewer records in all and more bytes rewritten at each fold.
-const BLOCK_TARGET_BYTES: usize = 1024;
-/// Readings folded in one atomic batch, about; bounds the memory of a fold.
-const FOLD_READINGS: usize = 65_536;
-/// Journal records folded in one atomic batch at the most.
-const FOLD_RECORDS: usize = 4096;
+/// Readings in one section of a day's file, about; bounds the memory of a fold.
+const FOLD_READINGS: usize = 32_768;
 
 /// What a fold did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
     /// Journal records that are gone now.
     pub records: u64,
-    /// Readings that moved into blocks.
+    /// Readings that moved into the days' files.
     pub readings: u64,
 }
 
@@ -80,104 +77,117 @@ impl Store {
     /// The disk refuses.
     pub fn look_up(&self, questions: &mut [Question]) -> Result<(), StoreError> {
         questions.sort_by_key(|question| (question.sensor_day(), question.at));
-        let state = self.state();
+        let mut state = self.ready()?;
+        let mut samples = Vec::new();
         for group in questions.chunk_by_mut(|a, b| a.sensor_day() == b.sensor_day()) {
             let Some((date, sensor)) = group.first().map(Question::sensor_day) else { continue };
-            self.disk.scan(keys::blocks_of(date, sensor), |key, record| {
-                let samples = self.sound(key, block_samples(date, key, record));
-                samples.into_iter().flatten().for_each(|sample| answer(group, sample));
-                ControlFlow::Continue(())
-            })?;
+            let bytes = state.chunk_bytes(date);
+            let mut damage = self.damaged.in_chunks(date);
+            samples.clear();
+            state.chunks.read(date, bytes, sensor, &mut samples, &mut damage)?;
+            samples.iter().for_each(|&sample| answer(group, sample));
         }
-        if state.journal_records == 0 || questions.is_empty() {
+        if questions.is_empty() {
             return Ok(());
         }
-        self.disk.scan(keys::all_journal(), |key, record| {
-            for (date, sensor, sample) in self.journal_readings(key, record) {
-                let place = (date, sensor);
-                let from = questions.partition_point(|question| question.sensor_day() < place);
-                let rest = questions.get_mut(from..).unwrap_or_default();
-                let count = rest.partition_point(|question| question.sensor_day() == place);
-                answer(rest.get_mut(..count).unwrap_or_default(), sample);
-            }
-            ControlFlow::Continue(())
+        self.journal_readings(&state, &mut |(date, sensor, sample)| {
+            let place = (date, sensor);
+            let from = questions.partition_point(|question| question.sensor_day() < place);
+            let rest = questions.get_mut(from..).unwrap_or_default();
+            let count = rest.partition_point(|question| question.sensor_day() == place);
+            answer(rest.get_mut(..count).unwrap_or_default(), sample);
         })
     }
 
-    /// Moves all readings from the journal into the blocks of their sensor-days, in atomic
-    /// batches: a reading is always in exactly one of the two.
+    /// Moves all readings from the journal into the files of their days. A reading always counts in
+    /// exactly one of the two: the change to the other is a single one in the tree.
     ///
     /// # Errors
-    /// The disk refuses; batches that were made stay.
+    /// The disk refuses; nothing has changed then.
     pub fn fold(&self) -> Result<Folded, StoreError> {
-        let mut state = self.state();
-        let mut folded = Folded::default();
-        loop {
-            let (records, readings) = self.fold_batch(&mut state)?;
-            if records == 0 {
-                return Ok(folded);
-            }
-            folded.records += records;
-            folded.readings += readings;
-        }
+        let mut state = self.ready()?;
+        self.make_room(&mut state)?;
+        self.fold_all(&mut state)
     }
 
-    fn fold_batch(&self, state: &mut State) -> Result<(u64, u64), StoreError> {
-        let mut changes = Changes::default();
-        let mut groups: BTreeMap<(LocalDate, SensorIx), Vec<Sample>> = BTreeMap::new();
-        let (mut records, mut readings, mut bytes) = (0, 0, 0_u64);
-        self.disk.scan(keys::all_journal(), |key, record| {
-            // A damaged one goes too: there is nothing to be had from it, ever.
-            for (date, sensor, sample) in self.journal_readings(key, record) {
-                groups.entry((date, sensor)).or_default().push(sample);
-                readings += 1;
-            }
-            changes.remove(key.to_vec());
-            records += 1;
-            bytes += record.len() as u64;
-            if readings < FOLD_READINGS && records < FOLD_RECORDS {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
+    /// As [`Self::fold`], whatever the room.
+    pub(super) fn fold_all(&self, state: &mut State) -> Result<Folded, StoreError> {
+        if state.log.records() == 0 {
+            return Ok(Folded::default());
+        }
+        let mut held = state.held.clone();
+        let readings = self.fold_readings(state, &mut held).inspect_err(|_| {
+            // Written again from the start, over what is there.
+            state.chunks.forget_written();
         })?;
-        for ((date, sensor), samples) in groups {
-            self.add_to_blocks(&mut changes, date, sensor, samples)?;
+        let mut changes = Changes::default();
+        for sensor in &state.unfolded.sensors {
+            let key = keys::sensor(sensor.ix);
+            let value = SensorValue { id: sensor.id.clone(), quantity: sensor.quantity };
+            let record = seal_value("a sensor's record", &key, &value)?;
+            changes.put(key, record);
         }
-        self.disk.write(changes)?;
-        state.journal_records = state.journal_records.saturating_sub(records as u64);
-        state.journal_bytes = state.journal_bytes.saturating_sub(bytes);
-        Ok((records as u64, readings as u64))
-    }
-
-    /// Extends the last block of the sensor-day, or begins the next.
-    fn add_to_blocks(
-        &self,
-        changes: &mut Changes,
-        date: LocalDate,
-        sensor: SensorIx,
-        mut samples: Vec<Sample>,
-    ) -> Result<(), StoreError> {
-        let mut n = 0;
-        if let Some((key, record)) = self.disk.last(keys::blocks_of(date, sensor))? {
-            n = keys::block_number(&key).unwrap_or(0);
-            match self.sound(&key, block_samples(date, &key, &record)) {
-                Some(mut held) if record.len() < BLOCK_TARGET_BYTES => {
-                    held.append(&mut samples);
-                    samples = held;
-                }
-                _ => n = n.saturating_add(1),
+        for (date, known) in &state.days {
+            if state.unfolded.days.contains(date) {
+                let key = keys::local_day(*date);
+                let record = seal_value("a day's record", &key, known)?;
+                changes.put(key, record);
             }
         }
-        let mut payloads = Vec::new();
-        split(&mut payloads, date, &samples);
-        for payload in payloads {
-            let key = keys::block(date, sensor, n);
-            let record = seal("samples", &key, &payload)?;
+        for (&(date, sensor), &due) in &state.unfolded.dirty {
+            let key = keys::dirty(date, sensor);
+            let record = days::mark(&key, due)?;
             changes.put(key, record);
-            n = n.saturating_add(1);
         }
-        Ok(())
+        state.arrivals.fold(&self.disk, &mut changes)?;
+        for (&date, value) in
+            held.iter().filter(|(date, value)| state.held.get(date) != Some(value))
+        {
+            let key = keys::held(date);
+            let record = seal_value("what is held of a date", &key, value)?;
+            changes.put(key, record);
+        }
+        let key = keys::META_FOLDED;
+        changes.put(key.to_vec(), seal_value("the journal's state", key, &state.log.newest())?);
+        self.disk.write(changes)?;
+        // Before the journal's space is used again.
+        self.make_tree_durable(state)?;
+        let records = state.log.records();
+        state.held = held;
+        state.unfolded = super::Unfolded::default();
+        state.arrivals.handle_fold();
+        state.log.reset();
+        Ok(Folded { records, readings })
+    }
+
+    /// Appends the journal's readings to the days' files, durably. A part of the sensors at a time,
+    /// so that the memory this takes does not grow with the journal.
+    fn fold_readings(
+        &self,
+        state: &mut State,
+        held: &mut BTreeMap<LocalDate, HeldValue>,
+    ) -> Result<u64, StoreError> {
+        let content = state.log.content()?;
+        let commits = |visit: &mut dyn FnMut(Vec<DayReading>)| {
+            for (seq, payload) in state.log.records_of(&content) {
+                if let Some(commit) = self.sound(&keys::journal(seq), journal::decode(payload)) {
+                    visit(commit.readings);
+                }
+            }
+        };
+        let mut count = 0;
+        commits(&mut |readings| count += readings.len());
+        let parts = u32::try_from(count.div_ceil(FOLD_READINGS)).unwrap_or(u32::MAX);
+        let mut part_readings: Vec<DayReading> = Vec::new();
+        for part in 0..parts {
+            commits(&mut |readings| {
+                let of_part = |(_, sensor, _): &DayReading| sensor.0 % parts == part;
+                part_readings.extend(readings.into_iter().filter(of_part));
+            });
+            add_to_chunks(&mut state.chunks, held, &mut part_readings)?;
+        }
+        state.chunks.make_durable()?;
+        Ok(count as u64)
     }
 
     /// Shows all readings of open days, each sensor's in the order they arrived.
@@ -188,24 +198,23 @@ impl Store {
         &self,
         visit: &mut dyn FnMut(LocalDate, SensorIx, Sample),
     ) -> Result<(), StoreError> {
-        let open: Vec<LocalDate> = self.open_days().iter().map(|day| day.date).collect();
+        let mut state = self.ready()?;
+        let open: Vec<LocalDate> =
+            state.days.values().filter(|known| known.open).map(|known| known.day.date).collect();
         for &date in &open {
-            self.disk.scan(keys::blocks_of_date(date), |key, record| {
-                if let Some((date, sensor)) = keys::date_and_sensor(key)
-                    && let Some(samples) = self.sound(key, block_samples(date, key, record))
-                {
-                    samples.into_iter().for_each(|sample| visit(date, sensor, sample));
-                }
-                ControlFlow::Continue(())
-            })?;
+            let bytes = state.chunk_bytes(date);
+            let mut damage = self.damaged.in_chunks(date);
+            state.chunks.scan(
+                date,
+                bytes,
+                &mut |sensor, sample| visit(date, sensor, sample),
+                &mut damage,
+            )?;
         }
-        self.disk.scan(keys::all_journal(), |key, record| {
-            for (date, sensor, sample) in self.journal_readings(key, record) {
-                if open.contains(&date) {
-                    visit(date, sensor, sample);
-                }
+        self.journal_readings(&state, &mut |(date, sensor, sample)| {
+            if open.contains(&date) {
+                visit(date, sensor, sample);
             }
-            ControlFlow::Continue(())
         })
     }
 
@@ -215,21 +224,16 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn chunk(&self, date: LocalDate, sensor: SensorIx) -> Result<Vec<Sample>, StoreError> {
-        let state = self.state();
+        let mut state = self.ready()?;
         let mut samples = Vec::new();
-        self.disk.scan(keys::blocks_of(date, sensor), |key, record| {
-            let block = self.sound(key, block_samples(date, key, record));
-            samples.extend(block.into_iter().flatten());
-            ControlFlow::Continue(())
+        let bytes = state.chunk_bytes(date);
+        let mut damage = self.damaged.in_chunks(date);
+        state.chunks.read(date, bytes, sensor, &mut samples, &mut damage)?;
+        self.journal_readings(&state, &mut |reading| {
+            if (reading.0, reading.1) == (date, sensor) {
+                samples.push(reading.2);
+            }
         })?;
-        if state.journal_records > 0 {
-            self.disk.scan(keys::all_journal(), |key, record| {
-                let readings = self.journal_readings(key, record).into_iter();
-                let of_day = readings.filter(|&(d, s, _)| (d, s) == (date, sensor));
-                samples.extend(of_day.map(|(_, _, sample)| sample));
-                ControlFlow::Continue(())
-            })?;
-        }
         Ok(samples)
     }
 
@@ -238,59 +242,67 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn sensors_of(&self, date: LocalDate) -> Result<Vec<SensorIx>, StoreError> {
-        let state = self.state();
-        self.sensors_with_readings(&state, date)
+        let mut state = self.ready()?;
+        self.sensors_with_readings(&mut state, date)
     }
 
     pub(super) fn sensors_with_readings(
         &self,
-        state: &State,
+        state: &mut State,
         date: LocalDate,
     ) -> Result<Vec<SensorIx>, StoreError> {
-        let mut sensors = Vec::new();
-        let mut range = Some(keys::blocks_of_date(date));
-        // Jumps from sensor to sensor instead of reading all blocks of all.
-        while let Some(here) = range.take() {
-            self.disk.scan(here, |key, _| {
-                if let Some((_, sensor)) = keys::date_and_sensor(key) {
-                    sensors.push(sensor);
-                    let next = sensor.0.checked_add(1).map(SensorIx);
-                    range = next.map(|next| keys::blocks_of_date_from(date, next));
-                }
-                ControlFlow::Break(())
-            })?;
-        }
-        if state.journal_records > 0 {
-            self.disk.scan(keys::all_journal(), |key, record| {
-                let readings = self.journal_readings(key, record).into_iter();
-                sensors.extend(readings.filter(|r| r.0 == date).map(|(_, sensor, _)| sensor));
-                ControlFlow::Continue(())
-            })?;
-        }
+        let bytes = state.chunk_bytes(date);
+        let mut damage = self.damaged.in_chunks(date);
+        let mut sensors = state.chunks.sensors(date, bytes, &mut damage)?;
+        self.journal_readings(state, &mut |reading| {
+            if reading.0 == date {
+                sensors.push(reading.1);
+            }
+        })?;
         sensors.sort_unstable();
         sensors.dedup();
         Ok(sensors)
     }
 
-    fn journal_readings(&self, key: &[u8], record: &[u8]) -> Vec<DayReading> {
-        let readings = unseal(key, record)
-            .and_then(|payload| journal::decode(payload).map_err(|_| Damage::Content));
-        self.sound(key, readings).unwrap_or_default()
+    /// Shows what is in the journal.
+    fn journal_readings(
+        &self,
+        state: &State,
+        visit: &mut dyn FnMut(DayReading),
+    ) -> Result<(), StoreError> {
+        if state.log.records() == 0 {
+            return Ok(());
+        }
+        let content = state.log.content()?;
+        for (seq, payload) in state.log.records_of(&content) {
+            let commit = self.sound(&keys::journal(seq), journal::decode(payload));
+            commit.into_iter().flat_map(|commit| commit.readings).for_each(&mut *visit);
+        }
+        Ok(())
     }
 }
 
-fn block_samples(date: LocalDate, key: &[u8], record: &[u8]) -> Result<Vec<Sample>, Damage> {
-    block::decode(midnight(date), unseal(key, record)?).map_err(|_| Damage::Content)
-}
-
-/// Encodes `samples` into as many payloads as their size asks for.
-fn split(payloads: &mut Vec<Vec<u8>>, date: LocalDate, samples: &[Sample]) {
-    let payload = block::encode(midnight(date), samples);
-    if payload.len() <= MAX_PAYLOAD_BYTES / 2 || samples.len() < 2 {
-        payloads.push(payload);
-    } else {
-        let (before, after) = samples.split_at(samples.len() / 2);
-        split(payloads, date, before);
-        split(payloads, date, after);
+/// Appends a section for each date among `readings` to its file, and takes them out.
+pub(super) fn add_to_chunks(
+    chunks: &mut Chunks,
+    held: &mut BTreeMap<LocalDate, HeldValue>,
+    readings: &mut Vec<DayReading>,
+) -> Result<(), StoreError> {
+    // Stable, so that a sensor's readings stay in the order of their arrival.
+    readings.sort_by_key(|&(date, sensor, _)| (date, sensor));
+    for of_date in readings.chunk_by(|a, b| a.0 == b.0) {
+        let Some(&(date, _, _)) = of_date.first() else { continue };
+        let mut blocks: Vec<Block> = Vec::new();
+        let mut samples: Vec<Sample> = Vec::new();
+        for run in of_date.chunk_by(|a, b| a.1 == b.1) {
+            let Some(&(_, sensor, _)) = run.first() else { continue };
+            samples.clear();
+            samples.extend(run.iter().map(|(_, _, sample)| *sample));
+            blocks.push((sensor, block::encode(midnight(date), &samples)));
+        }
+        let held = held.entry(date).or_default();
+        held.chunk_bytes = chunks.append(date, held.chunk_bytes, &blocks)?;
     }
+    readings.clear();
+    Ok(())
 }

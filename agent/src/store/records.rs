@@ -14,7 +14,7 @@ use daywise_core::{
     predict::Prediction,
     quantity::Quantity,
     reading::SensorIx,
-    time::LocalDay,
+    time::{LocalDate, LocalDay},
     wire::{Item, SensorDay},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -56,6 +56,28 @@ pub(super) struct SensorValue {
 pub(super) struct LocalDayValue {
     pub(super) day: LocalDay,
     pub(super) open: bool,
+}
+
+/// `held/{date}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HeldValue {
+    /// Bytes of the date's file of samples that count.
+    pub(super) chunk_bytes: u64,
+    /// Sensor-days that are kept.
+    pub(super) days: u32,
+    /// Bytes of their records.
+    pub(super) day_bytes: u64,
+}
+
+/// `meta/evicted`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EvictedValue {
+    /// Samples of days before this one are gone, and must not come back as thin days.
+    pub(super) before: Option<LocalDate>,
+    /// Days whose samples went.
+    pub(super) chunk_days: u64,
+    /// Sensor-days whose features and predictions went.
+    pub(super) sensor_days: u64,
 }
 
 /// What is kept of a sensor's closed day.

@@ -23,7 +23,8 @@ impl Store {
     /// # Errors
     /// The disk refuses; nothing has changed then.
     pub fn put_silences(&self, silences: &[(SensorIx, Silence)]) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut state = self.ready()?;
+        self.make_room(&mut state)?;
         let mut outbox = state.outbox;
         let mut changes = Changes::default();
         for (sensor, silence) in silences {
@@ -50,6 +51,7 @@ impl Store {
     /// # Errors
     /// The disk refuses.
     pub fn silences(&self) -> Result<Vec<(SensorIx, UtcMillis, i64)>, StoreError> {
+        let _ready = self.ready()?;
         let mut silences = Vec::new();
         self.disk.scan(keys::all_silences(), |key, record| {
             let value = self.sound(key, unseal_value::<(UtcMillis, i64)>(key, record));

@@ -3,6 +3,8 @@
 mod accidents;
 mod golden;
 mod laws;
+mod schema_1;
+mod space;
 
 use std::{fs, path::Path};
 

@@ -3,6 +3,10 @@
 use daywise_core::wire::{Entry, SeqRange};
 
 use super::*;
+use crate::store::{
+    disk::{self, Changes},
+    open::STORE_SCHEMA,
+};
 
 /// What to do to a store's files, and what that is called.
 type Damaging = (&'static str, fn(&Path));
@@ -19,6 +23,23 @@ fn overwrite(store: &Store, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
 #[expect(clippy::ptr_arg, reason = "passed to `overwrite`, which may also shorten a record")]
 fn flip_last(record: &mut Vec<u8>) {
     *record.last_mut().unwrap() ^= 0x20;
+}
+
+/// Changes a byte in a file of the store, behind its back, counted from the file's end if below 0.
+fn flip(file: &Path, place: i64) {
+    let mut content = fs::read(file).unwrap();
+    let length = i64::try_from(content.len()).unwrap();
+    let place = usize::try_from(place.rem_euclid(length)).unwrap();
+    content[place] ^= 0x20;
+    fs::write(file, content).unwrap();
+}
+
+/// Where the journal's record with that number begins.
+fn record_in_journal(path: &Path, number: u64) -> i64 {
+    let content = fs::read(path.join("journal")).unwrap();
+    let beginning = [b"dwj2".as_slice(), &number.to_le_bytes()].concat();
+    let place = content.windows(12).position(|window| window == beginning).unwrap();
+    i64::try_from(place).unwrap()
 }
 
 fn filled(path: &Path) -> Store {
@@ -41,32 +62,125 @@ fn filled(path: &Path) -> Store {
 #[test]
 fn damaged_records_are_left_out_and_counted_once() {
     let dir = tempfile::tempdir().unwrap();
-    let store = filled(&dir.path().join("store"));
-    overwrite(&store, &keys::journal(1), flip_last);
+    let path = dir.path().join("store");
+    let store = filled(&path);
+    store.flush().unwrap();
+    flip(&path.join("journal"), record_in_journal(&path, 2) + 40);
+    store.fold().unwrap();
+    for _ in 0..2 {
+        let left = store.chunk(LocalDate(0), SensorIx(2)).unwrap();
+        assert_eq!(left.len(), 2, "one of three is lost");
+    }
     overwrite(&store, &keys::sensor(SensorIx(1)), |record| record.truncate(2));
     for _ in 0..2 {
-        assert_eq!(
-            store.chunk(LocalDate(0), SensorIx(2)).unwrap().len(),
-            2,
-            "one of three is lost"
-        );
         assert_eq!(store.sensors().unwrap(), [sensor(0), sensor(2)]);
-        assert_eq!(store.stats().damaged, 2);
+        assert_eq!(store.stats().damaged, 1);
     }
-    store.fold().unwrap();
     assert_eq!(store.journal_size(), (0, 0), "damage does not stay in the journal");
-    overwrite(&store, &keys::block(LocalDate(0), SensorIx(0), 0), flip_last);
-    assert_eq!(store.chunk(LocalDate(0), SensorIx(0)).unwrap(), []);
-    store.append(&Batch { readings: &[reading(0, 0, 9, 1.0)], ..Batch::default() }).unwrap();
+}
+
+/// The journal as a damaged card gives it back: the record in the middle is lost, and nothing else.
+#[test]
+fn a_damaged_journal_record_takes_no_day_with_it() {
+    for place in [0, 5, 13, 22, 30] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let store = filled(&path);
+        store.flush().unwrap();
+        drop(store);
+        flip(&path.join("journal"), record_in_journal(&path, 2) + place);
+        let store = open(&path, &StoreOptions::default());
+        assert_eq!(store.stats().damaged, 1, "byte {place}");
+        let seconds: Vec<i64> = store
+            .chunk(LocalDate(0), SensorIx(1))
+            .unwrap()
+            .iter()
+            .map(|sample| sample.at.0 / 1000)
+            .collect();
+        assert_eq!(seconds, [0, 2], "byte {place}");
+        assert_eq!(store.sensors().unwrap().len(), 3);
+        assert_eq!(store.open_days(), [day(0)]);
+        store.append(&Batch { readings: &[reading(0, 1, 9, 1.0)], ..Batch::default() }).unwrap();
+        store.fold().unwrap();
+        assert_eq!(store.chunk(LocalDate(0), SensorIx(1)).unwrap().len(), 3);
+    }
+}
+
+/// Two sections of a day's file, and every byte of it damaged in turn: at the worst one section is
+/// lost, and never the day.
+#[test]
+fn a_damaged_byte_in_a_days_file_takes_one_section_at_the_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = filled(&path);
     store.fold().unwrap();
-    assert_eq!(store.chunk(LocalDate(0), SensorIx(0)).unwrap(), [reading(0, 0, 9, 1.0).2]);
-    assert_eq!(store.stats().damaged, 3);
+    let first = store.stats().chunk_bytes;
+    let late: Vec<_> = (0..3).map(|ix| reading(0, ix, 7, 30.0)).collect();
+    store.append(&Batch { readings: &late, ..Batch::default() }).unwrap();
+    store.fold().unwrap();
+    let bytes = store.stats().chunk_bytes;
+    drop(store);
+    let file = path.join("chunks/0.chunks");
+    for place in 0..i64::try_from(bytes).unwrap() {
+        flip(&file, place);
+        let store = open(&path, &StoreOptions::default());
+        let samples = |ix| store.chunk(LocalDate(0), SensorIx(ix)).unwrap().len();
+        let left = [samples(0), samples(1), samples(2)];
+        let whole = if place < first.cast_signed() { 1 } else { 3 };
+        assert!(left.iter().all(|&left| left >= whole && left <= 4), "byte {place}: {left:?}");
+        assert!(left.iter().sum::<usize>() < 12, "byte {place} is part of something");
+        assert_eq!(store.stats().damaged, 1, "byte {place}");
+        drop(store);
+        flip(&file, place);
+    }
+    let store = open(&path, &StoreOptions::default());
+    assert_eq!(store.chunk(LocalDate(0), SensorIx(2)).unwrap().len(), 4);
+    assert_eq!(store.stats().damaged, 0);
+}
+
+#[test]
+fn a_days_file_that_was_cut_short_gives_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = filled(&path);
+    store.fold().unwrap();
+    let file = path.join("chunks/0.chunks");
+    let content = fs::read(&file).unwrap();
+    fs::write(&file, &content[..content.len() - 3]).unwrap();
+    assert_eq!(store.chunk(LocalDate(0), SensorIx(0)).unwrap().len(), 3);
+    assert_eq!(store.chunk(LocalDate(0), SensorIx(2)).unwrap(), []);
+    assert_eq!(store.stats().damaged, 1);
+    assert_eq!(store.sensors_of(LocalDate(0)).unwrap().len(), 3);
+}
+
+/// What a crash leaves between a fold's files and its change in the tree.
+#[test]
+fn what_an_interrupted_fold_left_in_a_days_file_does_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = filled(&path);
+    store.flush().unwrap();
+    copy(&path, &dir.path().join("before"));
+    store.fold().unwrap();
+    let killed = dir.path().join("before");
+    fs::copy(path.join("chunks/0.chunks"), killed.join("chunks/0.chunks")).unwrap();
+    fs::write(killed.join("chunks/7.chunks"), b"of a day that nobody knows").unwrap();
+    let store = open(&killed, &StoreOptions::default());
+    assert_eq!(store.chunk(LocalDate(0), SensorIx(2)).unwrap().len(), 3);
+    assert!(!killed.join("chunks/7.chunks").exists());
+    store.fold().unwrap();
+    assert_eq!(store.chunk(LocalDate(0), SensorIx(2)).unwrap().len(), 3);
+    drop(store);
+    let store = open(&killed, &StoreOptions::default());
+    assert_eq!(store.chunk(LocalDate(0), SensorIx(2)).unwrap().len(), 3);
+    assert_eq!((store.stats().damaged, store.journal_size().0), (0, 0));
 }
 
 #[test]
 fn a_record_under_anothers_key_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(&dir.path().join("store"));
+    store.fold().unwrap();
     let other = store.disk.get(&keys::sensor(SensorIx(2))).unwrap().unwrap();
     overwrite(&store, &keys::sensor(SensorIx(0)), |record| *record = other);
     assert_eq!(store.sensors().unwrap(), [sensor(1), sensor(2)]);
@@ -225,7 +339,7 @@ fn a_panic_in_the_engine_comes_back_as_damage_and_is_looked_into_at_the_next_ope
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     let store = filled(&path);
-    let error = store.disk.guarded::<()>("read", || panic!("page 7 is gone")).unwrap_err();
+    let error = store.disk.guarded::<()>("read", |_| panic!("page 7 is gone")).unwrap_err();
     assert_eq!(error.to_string(), "the store is damaged: the engine panicked: page 7 is gone");
     assert_eq!(error.remedy(), Remedy::Stop);
     assert!(disk::is_suspect(&path));

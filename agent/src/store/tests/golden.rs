@@ -3,9 +3,13 @@
 use super::*;
 use daywise_core::wire::{Item, Silence};
 
-use crate::store::records::{
-    LocalDayValue, OutboxValue, SensorValue, seal_outbox, unseal, unseal_figures, unseal_item,
-    unseal_value,
+use crate::store::{
+    arrivals::Arrivals,
+    open::STORE_SCHEMA,
+    records::{
+        EvictedValue, HeldValue, LocalDayValue, OutboxValue, SensorValue, seal, seal_outbox,
+        unseal_figures, unseal_item, unseal_value,
+    },
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -33,12 +37,21 @@ fn records_are_the_agreed_bytes() {
         sealed(&keys::sensor(SensorIx(3)), &kitchen),
         sealed(&keys::local_day(date), &open),
         sealed(&keys::day(date, SensorIx(1)), &record),
+        sealed(&keys::held(date), &HeldValue { chunk_bytes: 5000, days: 3, day_bytes: 700 }),
+        sealed(keys::META_FOLDED, &77_u64),
+        sealed(
+            keys::META_EVICTED,
+            &EvictedValue { before: Some(date), chunk_days: 2, sensor_days: 9 },
+        ),
     ];
     let agreed = [
         "a676aa490102",
         "cc10288001136b69746368656e2f74656d706572617475726501",
         "f945abcc018eb5028090fcf4be638080afc7bf63000001",
         "913c35570102020000003f010101010000a44100010000c03f",
+        "4847d21901882703bc05",
+        "58b23ebc014d",
+        "80ba11d201018eb5020209",
     ];
     assert_eq!(written, agreed);
 }
@@ -97,23 +110,51 @@ fn samples_are_the_agreed_bytes() {
         reading(19_783, 2, 120, 21.4),
         reading(19_782, 0, 86_399, 54.0),
     ];
-    let payloads = journal::encode(&readings);
-    let [payload] = payloads.as_slice() else { panic!("one payload, not {}", payloads.len()) };
-    let key = keys::journal(5);
-    let record = seal("test", &key, payload).unwrap();
+    let batch = Batch {
+        new_sensors: &[sensor(2)],
+        new_days: &[LocalDay::utc(LocalDate(19_783))],
+        readings: &readings,
+        late_due: UtcMillis(1_710_000_000_000),
+        ..Batch::default()
+    };
+    let payload = journal::encode(&batch, &Arrivals::default()).unwrap();
     assert_eq!(
-        hex(&record),
-        "4d2b985a018cb502b0e0b2520108006c008eb502c0a9070108006e031900ae03780100"
+        hex(&payload),
+        "01010212726f6f6d2d322f74656d706572617475726501018eb5028090fcf4be638080afc7bf630000\
+         80b08abfc46300000000008cb502b0e0b2520108006c008eb502c0a9070108006e031900ae03780100"
     );
     let mut expected = readings.to_vec();
     expected.sort_by_key(|&(date, sensor, _)| (date, sensor));
-    assert_eq!(journal::decode(unseal(&key, &record).unwrap()).unwrap(), expected);
+    let commit = journal::decode(&payload).unwrap();
+    assert_eq!(commit.readings, expected);
+    assert_eq!((commit.new_sensors, commit.new_days), (vec![sensor(2)], batch.new_days.to_vec()));
+}
+
+#[test]
+fn the_files_of_the_journal_and_of_a_day_are_the_agreed_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = open(&path, &StoreOptions::default());
+    let readings = [reading(19_783, 2, 60, 21.5), reading(19_783, 0, 60, 55.0)];
+    let batch = Batch { readings: &readings, ..Batch::default() };
+    store.append(&batch).unwrap();
+    store.flush().unwrap();
+    let journal = fs::read(path.join("journal")).unwrap();
+    assert_eq!(
+        hex(&journal[..44]),
+        "64776a32010000000000000019000000cc4cad4d29fd0fdf0100000000000000008eb502c0a9070108006e03"
+    );
+    store.fold().unwrap();
+    assert_eq!(
+        hex(&fs::read(path.join("chunks/19783.chunks")).unwrap()),
+        "6477633104000000c0daa5910003020489df4fbc08786e3a7db0ee0978ae03"
+    );
 }
 
 #[test]
 fn keys_are_the_agreed_bytes() {
     let (date, ix) = (LocalDate(-1), SensorIx(258));
-    assert_eq!(hex(&keys::block(date, ix, 1)), "627fffffff0000010200000001");
+    assert_eq!(hex(&keys::held(date)), "687fffffff");
     assert_eq!(hex(&keys::dirty(date, ix)), "647fffffff00000102");
     assert_eq!(hex(&keys::day(date, ix)), "727fffffff00000102");
     assert_eq!(hex(&keys::local_day(date)), "6c7fffffff");
