@@ -47,6 +47,11 @@ impl CommitPolicy {
         }
     }
 
+    /// From now on commits at least this often.
+    pub fn set_longest(&mut self, longest: Duration) {
+        self.longest = longest;
+    }
+
     /// Messages came in: so many readings to keep, so many messages to acknowledge.
     pub fn handle_messages(
         &mut self,
@@ -143,6 +148,15 @@ mod tests {
         }
         assert_eq!(policy.deadline(), Some(start + Duration::from_secs(5)));
         assert!(policy.is_due(start + Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn the_interval_can_be_lengthened() {
+        let (mut policy, start) = policy();
+        policy.handle_messages(start, 1, 1, 1);
+        policy.set_longest(Duration::from_secs(60));
+        assert!(!policy.is_due(start + Duration::from_secs(59)));
+        assert_eq!(policy.deadline(), Some(start + Duration::from_secs(60)));
     }
 
     #[test]

@@ -20,7 +20,11 @@ use daywise_core::{
 };
 use serde::Deserialize;
 
-use crate::{calendar::Calendar, mqtt::MAX_HELD};
+use crate::{
+    board::{self, Board},
+    calendar::Calendar,
+    mqtt::MAX_HELD,
+};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -28,7 +32,8 @@ use crate::{calendar::Calendar, mqtt::MAX_HELD};
 pub struct AgentConfig {
     /// This gateway's name in topics and on the server: letters, digits, `-`, `_`, `.`.
     pub gateway: String,
-    /// The board's name, as in `boards/`; shown to the server.
+    /// The board's name, as in `boards/`: limits that are left out here are the board's. Shown to
+    /// the server.
     #[serde(default)]
     pub board: String,
     /// Where the store, the model slots and the HTTP address are kept.
@@ -172,8 +177,9 @@ pub struct DaysConfig {
     pub max_future: HumanDuration,
     /// How long late readings for a closed day are gathered before it is computed again.
     pub settle: HumanDuration,
-    /// The most sensors; each takes up to 1.5 KB of memory.
-    pub max_sensors: NonZeroUsize,
+    /// The most sensors; each takes up to 1.5 KB of memory. What the board is meant for, if left
+    /// out.
+    pub max_sensors: Option<NonZeroUsize>,
     /// The most readings of one sensor in one day; 90,000 is one a second.
     pub max_samples: u32,
 }
@@ -185,7 +191,7 @@ impl Default for DaysConfig {
             retention: HumanDuration::from_secs(7 * 86_400),
             max_future: HumanDuration::from_secs(300),
             settle: HumanDuration::from_secs(600),
-            max_sensors: const { NonZeroUsize::new(2_000).unwrap() },
+            max_sensors: None,
             max_samples: 90_000,
         }
     }
@@ -212,6 +218,9 @@ pub struct StoreConfig {
     pub durability: Durability,
     /// With `durability = "interval"`: readings survive a power cut after this long at the latest.
     pub flush_every: HumanDuration,
+    /// The most that is to be written to flash in a day; commits are spaced out for it, up to two
+    /// minutes. What the board allows, if left out.
+    pub flash_mb_per_day: Option<NonZeroU64>,
     /// The store's page cache.
     pub cache_kb: u64,
     /// Nothing is written, and no reading acknowledged, while the file system has less free space
@@ -232,6 +241,7 @@ impl Default for StoreConfig {
             max_batch: const { NonZeroUsize::new(8_192).unwrap() },
             durability: Durability::Acked,
             flush_every: HumanDuration::from_secs(60),
+            flash_mb_per_day: None,
             cache_kb: 1_024,
             reserve_mb: 32,
             max_mb: const { NonZeroU64::new(512).unwrap() },
@@ -504,6 +514,26 @@ impl AgentConfig {
         problems
     }
 
+    /// What the board allows; generic figures for one that is not known.
+    #[must_use]
+    pub fn budget(&self) -> board::Budget {
+        Board::named(&self.board).map_or(board::UNKNOWN, |board| board.budget)
+    }
+
+    /// The most sensors.
+    #[must_use]
+    pub fn max_sensors(&self) -> usize {
+        let boards = || usize::try_from(self.budget().sensors).unwrap_or(usize::MAX);
+        self.days.max_sensors.map_or_else(boards, NonZeroUsize::get)
+    }
+
+    /// The most that is to be written to flash in a day.
+    #[must_use]
+    pub fn flash_budget_mb_per_day(&self) -> u64 {
+        let boards = || u64::from(self.budget().flash_writes_mb_per_day);
+        self.store.flash_mb_per_day.map_or_else(boards, NonZeroU64::get)
+    }
+
     /// The core's limits.
     #[must_use]
     pub fn limits(&self) -> collect::Limits {
@@ -512,7 +542,7 @@ impl AgentConfig {
             retention_ms: self.days.retention.as_ms(),
             max_future_ms: self.days.max_future.as_ms(),
             settle_ms: self.days.settle.as_ms(),
-            max_sensors: self.days.max_sensors.get(),
+            max_sensors: self.max_sensors(),
             max_samples_per_day: self.days.max_samples,
         }
     }
@@ -599,6 +629,21 @@ mod tests {
         let config = AgentConfig::parse(SMALL).unwrap();
         assert_eq!(config.mqtt.url.port, 1883);
         assert_eq!(config.days, DaysConfig::default());
+    }
+
+    #[test]
+    fn limits_are_the_boards_unless_the_config_says_otherwise() {
+        let of = |more: &str| {
+            let config = AgentConfig::parse(&format!("{more}\n{SMALL}")).unwrap();
+            (config.max_sensors(), config.flash_budget_mb_per_day())
+        };
+        assert_eq!(of("board = 'raspberry-pi-zero-2w'"), (1_000, 150));
+        assert_eq!(of("board = 'raspberry-pi-5'").0, 5_000);
+        assert_eq!(of(""), (2_000, 150), "no board");
+        assert_eq!(of("board = 'abacus'"), (2_000, 150), "one that is not known");
+        let own = "board = 'raspberry-pi-zero-2w'\ndays = { max_sensors = 7 }\n\
+                   store = { flash_mb_per_day = 9 }";
+        assert_eq!(of(own), (7, 9));
     }
 
     #[test]

@@ -119,6 +119,12 @@ impl Status {
             "evicted_chunk_days": stats.evicted_chunk_days,
             "evicted_sensor_days": stats.evicted_sensor_days,
             "damaged_records": stats.damaged,
+            "flash": {
+                "written_kb": count(Counter::FlashWritten) / 1_024,
+                "kb_per_day": count(Counter::FlashPerDay) / 1_024,
+                "budget_kb_per_day": count(Counter::FlashBudget) / 1_024,
+                "commit_every_ms": count(Counter::CommitEvery),
+            },
         })
     }
 }

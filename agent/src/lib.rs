@@ -3,12 +3,14 @@
 //! [`run`] is the one place that knows every module. Entry points are in `main.rs`.
 
 pub mod backoff;
+pub mod board;
 pub mod calendar;
 pub mod clock;
 pub mod commands;
 pub mod commit_policy;
 pub mod config;
 pub mod csv_input;
+pub mod flash;
 pub mod health;
 pub mod http;
 mod intake;

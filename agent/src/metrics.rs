@@ -70,6 +70,14 @@ counters! {
     EvictedSensorDays = "store_evicted_sensor_days_total", "Sensor-days whose features and predictions were given up for lack of room";
     /// Damaged records met since the start.
     DamagedRecords = "store_damaged_records", "Distinct damaged records met since the start";
+    /// What this process has written to flash.
+    FlashWritten = "flash_written_bytes_total", "Bytes written to flash since the start, by the block";
+    /// What that would be in a day.
+    FlashPerDay = "flash_bytes_per_day", "Bytes written to flash in a day, from the last hours; 0 before the first";
+    /// What it may be in a day.
+    FlashBudget = "flash_budget_bytes_per_day", "Bytes that may be written to flash in a day";
+    /// How often is committed.
+    CommitEvery = "store_commit_every_ms", "The longest time between commits, milliseconds";
     /// Readings that wait for the clock to be set.
     Waiting = "readings_waiting", "Readings waiting for the clock to be set";
     /// Steps of the system's clock.

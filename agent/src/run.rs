@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     backoff::Backoff,
+    board::Board,
     calendar::{Calendar, CalendarError},
     config::{AgentConfig, ClockSource},
     health::{Condition, Health},
@@ -90,6 +91,9 @@ impl RunError {
 /// # Errors
 /// It could not start, or a part of it failed for good.
 pub async fn run(config: AgentConfig) -> Result<(), RunError> {
+    if !config.board.is_empty() && Board::named(&config.board).is_none() {
+        warn!(board = %config.board, "this build does not know the board; generic limits are used");
+    }
     let listener = http::bind(config.http.listen).map_err(RunError::Http)?;
     let health = Arc::new(Health::default());
     let agent = tokio::select! {

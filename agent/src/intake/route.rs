@@ -88,7 +88,7 @@ impl Routes {
                 time: source.time.clone(),
             })
         });
-        let max_topics = config.days.max_sensors.get().saturating_mul(TOPICS_PER_SENSOR);
+        let max_topics = config.max_sensors().saturating_mul(TOPICS_PER_SENSOR);
         Self {
             sources: parsed.collect(),
             clock_topic: clock_topic(config).map(str::to_owned),

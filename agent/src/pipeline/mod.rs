@@ -15,6 +15,7 @@ mod live;
 mod silences;
 #[cfg(test)]
 mod tests;
+mod wear;
 
 use std::{
     path::PathBuf,
@@ -34,7 +35,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use self::{durability::Flushing, live::Live, silences::Silences};
+use self::{durability::Flushing, live::Live, silences::Silences, wear::Wear};
 use crate::{
     calendar::Calendar,
     commit_policy::CommitPolicy,
@@ -87,6 +88,7 @@ pub struct Pipeline {
     intake: Intake,
     policy: CommitPolicy,
     flushing: Flushing,
+    wear: Wear,
     live: Live,
     links: Links,
     connection: u64,
@@ -120,6 +122,7 @@ impl Pipeline {
             intake,
             policy: CommitPolicy::new(config.store.commit_every.0, config.store.max_batch.get()),
             flushing: Flushing::new(&config.store),
+            wear: Wear::new(config),
             live: Live::new(config.outputs.live_every.0),
             links,
             connection: 0,
@@ -158,6 +161,7 @@ impl Pipeline {
             self.close_days(&acks, &stop).await?;
             self.tell_silences(&acks, &stop).await?;
             self.publish_live();
+            self.watch_wear();
         }
         self.commit(&acks, &stop).await?;
         self.flush(&stop).await?;
