@@ -229,28 +229,36 @@ impl Agent {
                 Ok(Ok(())) | Err(_) => RunError::Ended("sync"),
             }),
         };
-        drain(stop, stop_services, pipeline, &tasks).await;
+        let is_over = matches!(failure, Some(RunError::Store(_) | RunError::Ended("pipeline")));
+        drain(stop, stop_services, (!is_over).then_some(pipeline), &tasks).await;
         failure.map_or(Ok(()), Err)
     }
 }
 
-/// Stops reading, lets the pipeline finish and acknowledge, then stops the rest.
+/// Stops reading, lets the pipeline finish and acknowledge, unless it has ended already, then
+/// stops the rest.
 async fn drain(
     stop: CancellationToken,
     stop_services: CancellationToken,
-    pipeline: oneshot::Receiver<Result<(), StoreError>>,
+    pipeline: Option<oneshot::Receiver<Result<(), StoreError>>>,
     tasks: &TaskTracker,
 ) {
     let started = Instant::now();
     watchdog::tell_stopping();
     stop.cancel();
-    let drained = timeout(DRAIN_GRACE, pipeline).await.is_ok();
+    let drained = match pipeline {
+        Some(pipeline) => matches!(timeout(DRAIN_GRACE, pipeline).await, Ok(Ok(Ok(())))),
+        None => false,
+    };
     stop_services.cancel();
     let ended = timeout(Duration::from_secs(5), tasks.wait()).await.is_ok();
     if drained && ended {
         info!(after = ?started.elapsed(), "drained within the deadline");
     } else {
-        warn!(drained, ended, "deadline missed; what was not acknowledged will come again");
+        warn!(
+            drained,
+            ended, "not drained within the deadline; what was not acknowledged will come again"
+        );
     }
 }
 

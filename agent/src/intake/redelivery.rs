@@ -8,9 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Message;
-
-/// Fingerprints held; a broker does not have so many messages in flight to one client.
-const HELD: usize = 4_096;
+use crate::store::MAX_DELIVERIES;
 
 /// The newest messages without times.
 #[derive(Debug, Default)]
@@ -42,7 +40,7 @@ impl Redelivery {
     fn add(&mut self, print: u32) {
         self.order.push_back(print);
         *self.held.entry(print).or_default() += 1;
-        if self.order.len() > HELD
+        if self.order.len() > MAX_DELIVERIES
             && let Some(oldest) = self.order.pop_front()
             && let Some(count) = self.held.get_mut(&oldest)
         {
@@ -87,12 +85,12 @@ mod tests {
     fn the_oldest_is_forgotten() {
         let mut redelivery = Redelivery::default();
         redelivery.remember(&message(1, "old", false));
-        for number in 0..HELD {
+        for number in 0..MAX_DELIVERIES {
             let number = u16::try_from(number).unwrap();
             redelivery.remember(&message(number, "new", false));
         }
         assert!(!redelivery.knows(&message(1, "old", true)));
         assert!(redelivery.knows(&message(1, "new", true)));
-        assert!(redelivery.held.len() <= HELD);
+        assert!(redelivery.held.len() <= MAX_DELIVERIES);
     }
 }

@@ -59,6 +59,10 @@ const FOLD_RECORDS: u64 = 720;
 /// The same bound by size, for gateways with many readings per commit.
 const FOLD_BYTES: u64 = 1 << 20;
 
+/// Records of the quarantine that are released before anything else gets its turn again: each
+/// is a commit of its own.
+const RELEASED_AT_ONCE: usize = 64;
+
 /// Where the pipeline gets and gives what is not readings.
 #[derive(Debug)]
 pub struct Links {
@@ -144,7 +148,11 @@ impl Pipeline {
         loop {
             self.links.heartbeat.beat();
             let look = Instant::now() + LOOK_EVERY;
-            let wake = self.policy.deadline().map_or(look, |deadline| deadline.min(look));
+            let mut wake = self.policy.deadline().map_or(look, |deadline| deadline.min(look));
+            if self.intake.quarantined() > 0 && self.intake.clock.is_trusted() {
+                // More of them can be dated.
+                wake = Instant::now();
+            }
             tokio::select! {
                 biased;
                 burst = bursts.recv() => match burst {
@@ -262,7 +270,10 @@ impl Pipeline {
         // Those of the batch must be in the store to be released from it.
         self.commit(acks, stop).await?;
         let waiting = self.intake.quarantined();
-        while self.release_some(stop).await? {
+        for _ in 0..RELEASED_AT_ONCE {
+            if stop.is_cancelled() || !self.release_some(stop).await? {
+                break;
+            }
             self.commit(acks, stop).await?;
         }
         let waiting = waiting.saturating_sub(self.intake.quarantined());

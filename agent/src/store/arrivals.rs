@@ -27,8 +27,9 @@ use super::{
 const HELD_PER_RECORD: usize = 64;
 /// Fingerprints in one record.
 const FINGERPRINTS_PER_RECORD: usize = 512;
-/// Fingerprints kept; a broker does not have so many messages in flight to one client.
-const MAX_DELIVERIES: usize = 4_096;
+/// Fingerprints kept: of two of the largest commits and what is held before them, so of all that
+/// a broker may not have seen acknowledged.
+pub(crate) const MAX_DELIVERIES: usize = 20_480;
 
 /// A reading that waits for the clock to be set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -65,6 +65,7 @@ use daywise_core::{
 };
 use tracing::{info, warn};
 
+pub(crate) use arrivals::MAX_DELIVERIES;
 pub use arrivals::{Held, Quarantined};
 pub use days::{DayCommit, Prune};
 pub use error::{Remedy, StoreError, in_words, is_from_the_disk};
