@@ -1,4 +1,5 @@
-//! Daywise's developer commands: `cargo xtask chaos`, `cargo xtask demo`, `cargo xtask test`.
+//! Daywise's developer commands: `cargo xtask chaos`, `cargo xtask demo`, `cargo xtask soak`,
+//! `cargo xtask test`.
 //!
 //! Exit codes: 0 ok, 1 failure, 2 usage. Reports go to stdout, progress and messages to stderr.
 
@@ -6,6 +7,7 @@ mod chaos;
 mod demo;
 mod http;
 mod process;
+mod soak;
 mod test;
 mod workspace;
 
@@ -27,6 +29,8 @@ enum Command {
     Chaos(chaos::ChaosArgs),
     /// Runs the whole loop on this machine: readings, days, training, update, predictions.
     Demo(demo::DemoArgs),
+    /// Lives through a month with many sensors; nothing may grow, or wear the flash.
+    Soak(soak::SoakArgs),
     /// Runs every check that CI runs.
     Test(test::TestArgs),
 }
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Chaos(args) => chaos::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match outcome {

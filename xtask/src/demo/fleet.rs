@@ -64,12 +64,32 @@ pub(super) struct Fed {
 
 /// What the agent says of itself.
 #[derive(Clone, Debug)]
-pub(super) struct AgentStatus(Value);
+pub(crate) struct AgentStatus(Value);
 
 impl AgentStatus {
+    /// What it answered.
+    pub(crate) fn new(answer: Value) -> Self {
+        Self(answer)
+    }
+
     /// A count; 0 if it is not told.
-    pub(super) fn count(&self, name: &str) -> u64 {
+    pub(crate) fn count(&self, name: &str) -> u64 {
         self.0.get(name).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// A count at a JSON pointer; 0 if it is not told.
+    pub(crate) fn at(&self, pointer: &str) -> u64 {
+        self.0.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// Whether it has a session with the sensors' broker.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.0.get("mqtt_protocol").is_some_and(Value::is_string)
+    }
+
+    /// All of it.
+    pub(crate) fn text(&self) -> String {
+        self.0.to_string()
     }
 
     /// Refusals by reason.
@@ -312,7 +332,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// Waits for the address that a program writes into its state directory, and for an answer.
-fn address(
+pub(crate) fn address(
     process: &mut Process,
     state_dir: &Path,
     interrupt: &Interrupt,

@@ -9,9 +9,9 @@
 mod building;
 mod faults;
 mod findings;
-mod fleet;
+pub(crate) mod fleet;
 mod mqtt;
-mod random;
+pub(crate) mod random;
 mod recording;
 mod report;
 mod site;
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
 }
 
 /// Builds both programs; says where they are.
-fn build() -> anyhow::Result<PathBuf> {
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
     let root = workspace::root()?;
     let status = Command::new(workspace::cargo())
         .args([

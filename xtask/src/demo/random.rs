@@ -2,11 +2,11 @@
 
 /// Where the noise comes from.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// A stream of its own for every `(seed, name)`, so that one more sensor changes no other.
-    pub(super) fn new(seed: u64, name: &str) -> Self {
+    pub(crate) fn new(seed: u64, name: &str) -> Self {
         // FNV-1a.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -24,22 +24,22 @@ impl Random {
 
     /// Evenly spread in `[0, 1)`.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are kept on purpose")]
-    pub(super) fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Evenly spread in `[low, high)`.
-    pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
     /// True in that share of all calls.
-    pub(super) fn chance(&mut self, share: f64) -> bool {
+    pub(crate) fn chance(&mut self, share: f64) -> bool {
         self.unit() < share
     }
 
     /// Normal noise of that standard deviation, as a sum of twelve even draws.
-    pub(super) fn noise(&mut self, deviation: f64) -> f64 {
+    pub(crate) fn noise(&mut self, deviation: f64) -> f64 {
         let sum: f64 = (0..12).map(|_| self.unit()).sum();
         (sum - 6.0) * deviation
     }

@@ -58,7 +58,7 @@ const fn needed(name: &'static str, run: fn() -> anyhow::Result<Outcome>) -> Ste
 const QUICK: [Step; 3] =
     [step("format", format), step("clippy", clippy), step("unit tests", quick_tests)];
 
-const ALL: [Step; 12] = [
+const ALL: [Step; 13] = [
     needed("system packages", system::packages),
     needed("rust targets", system::targets),
     step("format", format),
@@ -67,6 +67,7 @@ const ALL: [Step; 12] = [
     step("unit, property and golden tests", unit_tests),
     step("end-to-end tests", end_to_end_tests),
     step("chaos", short_chaos),
+    step("soak", short_soak),
     step("core without std", bare_core),
     step("documentation", documentation),
     step("licences", licences::check),
@@ -196,6 +197,20 @@ fn end_to_end_tests() -> anyhow::Result<Outcome> {
 fn short_chaos() -> anyhow::Result<Outcome> {
     let programs = workspace::target_dir()?.join("debug");
     crate::chaos::trials(&programs, &["--trials", CHAOS_TRIALS])?;
+    Ok(Outcome::Passed)
+}
+
+/// Two days of a few sensors, with the programs that were built for the other tests.
+fn short_soak() -> anyhow::Result<Outcome> {
+    crate::soak::run(&crate::soak::SoakArgs {
+        sensors: 50,
+        days: 2,
+        speed: "max".into(),
+        durability: "acked".into(),
+        board: "raspberry-pi-zero-2w".into(),
+        json: false,
+        programs: Some(workspace::target_dir()?.join("debug")),
+    })?;
     Ok(Outcome::Passed)
 }
 
