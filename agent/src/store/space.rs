@@ -2,10 +2,11 @@
 //!
 //! Two bounds, looked at before every write: the file system keeps a reserve free, so that the
 //! engine never meets a full disk in the middle of its work, and the store's own files keep within
-//! a limit. When either bites, samples go first, the oldest closed day's before the next; they are
+//! a limit. When either bites, samples go first, the oldest closed day's before the next: they are
 //! files, so their space is free at once. For the limit, when no samples are left to give up, the
-//! oldest days' features and predictions go, and last the oldest entries of the outbox; a full disk
-//! is not cured by those, as the engine's file does not shrink, so then the store waits.
+//! oldest days' features and predictions go, and last the oldest entries of the outbox. A full disk
+//! is not cured by those, as the engine's file does not shrink; then, or when all samples that
+//! could go would not be enough, the store gives up nothing and waits.
 //!
 //! A day whose samples went takes no more readings: they would make a new, thin day of it.
 
@@ -91,7 +92,9 @@ impl Store {
             if free_bytes >= reserve_bytes {
                 return Ok(());
             }
-            if !self.give_up_samples(state, readings)? {
+            // Nothing is given up that would not help.
+            let helps = free_bytes + samples_to_spare(state, readings) >= reserve_bytes;
+            if !helps || !self.give_up_samples(state, readings)? {
                 return Err(StoreError::DiskFull { free_bytes, reserve_bytes });
             }
         }
@@ -119,13 +122,6 @@ impl Store {
             || self.give_up_outbox(state)?)
     }
 
-    /// Whether a date is neither open, nor yet to be computed, nor among `readings`.
-    fn is_done_with(state: &State, date: LocalDate, readings: &[DayReading]) -> bool {
-        !state.is_open(date)
-            && !state.dirty.keys().any(|&(dirty, _)| dirty == date)
-            && !readings.iter().any(|reading| reading.0 == date)
-    }
-
     /// The samples of the oldest date that is done with.
     fn give_up_samples(
         &self,
@@ -133,7 +129,7 @@ impl Store {
         readings: &[DayReading],
     ) -> Result<bool, StoreError> {
         let mut candidates = state.held.iter().filter(|(_, held)| held.chunk_bytes > 0);
-        let found = candidates.find(|(date, _)| Self::is_done_with(state, **date, readings));
+        let found = candidates.find(|(date, _)| is_done_with(state, **date, readings));
         let Some((&date, &held)) = found else { return Ok(false) };
         // The file first: with a full disk the tree may have no room to take note. A date whose
         // file is missing has no samples, nothing worse.
@@ -159,7 +155,7 @@ impl Store {
     /// Features and predictions of the oldest date that is done with.
     fn give_up_days(&self, state: &mut State, readings: &[DayReading]) -> Result<bool, StoreError> {
         let mut candidates = state.held.iter().filter(|(_, held)| held.days > 0);
-        let found = candidates.find(|(date, _)| Self::is_done_with(state, **date, readings));
+        let found = candidates.find(|(date, _)| is_done_with(state, **date, readings));
         let Some((&date, &held)) = found else { return Ok(false) };
         self.disk.remove_all(keys::days_of_date(date), CLEAN_UP_BATCH)?;
         let mut evicted = state.evicted;
@@ -184,4 +180,17 @@ impl Store {
         warn!(entries, "no room: the oldest entries of the outbox were given up");
         Ok(true)
     }
+}
+
+/// Whether a date is neither open, nor yet to be computed, nor among `readings`.
+fn is_done_with(state: &State, date: LocalDate, readings: &[DayReading]) -> bool {
+    !state.is_open(date)
+        && !state.dirty.keys().any(|&(dirty, _)| dirty == date)
+        && !readings.iter().any(|reading| reading.0 == date)
+}
+
+/// Bytes of all samples that may be given up.
+fn samples_to_spare(state: &State, readings: &[DayReading]) -> u64 {
+    let spare = state.held.iter().filter(|(date, _)| is_done_with(state, **date, readings));
+    spare.map(|(_, held)| held.chunk_bytes).sum()
 }

@@ -255,8 +255,8 @@ fn for_a_full_disk_the_oldest_closed_days_samples_go_first_and_open_days_never()
     disk.fill(MB);
     let error = append(&store, &one(4, 7_001)).unwrap_err();
     assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
-    assert_eq!([1, 2, 3, 4].map(|date| samples_of(&store, date)), [0, 0, 0, 601]);
-    assert_eq!(store.kept_from(), LocalDate(4));
+    assert_eq!(store.kept_from(), LocalDate(1), "nothing goes that would not help");
+    assert_eq!([1, 2, 3, 4].map(|date| samples_of(&store, date)), [600, 600, 600, 601]);
     let record = store.day_record(LocalDate(0), SensorIx(3)).unwrap();
     assert_eq!(record, Some(commit(0, 3, 1).record), "features stay");
     assert_eq!(store.outbox_len(), 40, "and so does what waits for the server");
