@@ -50,9 +50,6 @@ struct Args {
     /// How many trials run at a time.
     #[arg(long, default_value_t = 2)]
     jobs: u64,
-    /// Also fills the agent's disk.
-    #[arg(long)]
-    disk_full: bool,
     /// Does not measure the recovery with a full outbox.
     #[arg(long)]
     skip_recovery: bool,
@@ -63,7 +60,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let possible = possible(args.disk_full);
+    let possible = possible();
     let next = AtomicU64::new(0);
     let report = Mutex::new(Report::new(args.trials, args.seed));
     thread::scope(|scope| {
@@ -104,10 +101,10 @@ fn run_one(seed: u64, possible: Possible) -> Outcome {
 }
 
 /// Tries what this machine allows.
-fn possible(disk_full: bool) -> Possible {
+fn possible() -> Possible {
     let place = tempfile::tempdir().unwrap();
     match Image::mount(&place.path().join("disk")) {
-        Ok(_) => Possible { power_cut: true, disk_full },
+        Ok(_) => Possible { power_cut: true, disk_full: true },
         Err(error) => {
             eprintln!("chaos: no power cuts and no full disks here: {error}");
             Possible { power_cut: false, disk_full: false }

@@ -11,18 +11,38 @@ use serde_json::Value;
 
 use crate::site::Site;
 
+/// The site's zone.
+const ZONE: &str = "Europe/Berlin";
+
 /// Readings that the agent has acknowledged and its store does not hold. Looks at a copy, so that
 /// the agent itself is the first to open what the crash left.
+///
+/// On a full disk the readings of closed days go first, by rule: what lies before the oldest day
+/// that is held is then not lost but used, and the day's features tell whether it was.
 pub(crate) fn missing(site: &Site) -> Vec<Content> {
     let acknowledged = site.tap.acknowledged(CLOCK);
-    let held = samples(site, &copy(site));
-    acknowledged.into_iter().filter(|content| !held.contains(content)).collect()
+    let (held, oldest_day) = samples(site, &copy(site));
+    let was_full = site.seen.faults.contains_key("disk_full");
+    let is_used = |content: &Content| was_full && day_of(content) < oldest_day;
+    acknowledged
+        .into_iter()
+        .filter(|content| !held.contains(content) && !is_used(content))
+        .collect()
 }
 
-/// All readings that a store holds, as the messages they came in.
-fn samples(site: &Site, state_dir: &Path) -> HashSet<Content> {
-    let mut held = HashSet::new();
+/// The local day of a reading's message.
+fn day_of(content: &Content) -> String {
+    let message: Value = serde_json::from_slice(&content.1).unwrap();
+    let at = jiff::Timestamp::from_millisecond(message["ts"].as_i64().unwrap()).unwrap();
+    at.to_zoned(jiff::tz::TimeZone::get(ZONE).unwrap()).date().to_string()
+}
+
+/// All readings that a store holds, as the messages they came in, and the oldest of their days.
+fn samples(site: &Site, state_dir: &Path) -> (HashSet<Content>, String) {
+    let (mut held, mut oldest_day) = (HashSet::new(), "9999-12-31".to_owned());
     for line in inspect(site, state_dir, "samples") {
+        let day = line["day"].as_str().unwrap();
+        oldest_day = oldest_day.min(day.to_owned());
         let sensor = line["sensor"].as_str().unwrap();
         let values = line["values"].as_array().unwrap();
         for (ts, value) in line["ts"].as_array().unwrap().iter().zip(values) {
@@ -30,7 +50,7 @@ fn samples(site: &Site, state_dir: &Path) -> HashSet<Content> {
             held.insert(message(&Reading { sensor: sensor.to_owned(), at_ms, value }));
         }
     }
-    held
+    (held, oldest_day)
 }
 
 /// All sensor-days that the stopped agent's store holds.

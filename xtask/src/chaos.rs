@@ -22,9 +22,6 @@ pub(crate) struct ChaosArgs {
     /// How many trials run at a time.
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: u64,
-    /// Also fills the disk.
-    #[arg(long)]
-    disk_full: bool,
     /// Does not measure the recovery with a full outbox.
     #[arg(long)]
     skip_recovery: bool,
@@ -41,11 +38,7 @@ pub(crate) fn run(args: &ChaosArgs) -> anyhow::Result<()> {
     let folder = args.programs.clone().map_or_else(build, Ok)?;
     let numbers = [("--trials", args.trials), ("--seed", args.seed), ("--jobs", args.jobs)];
     let numbers = numbers.map(|(name, number)| [name.to_owned(), number.to_string()]);
-    let flags = [
-        ("--disk-full", args.disk_full),
-        ("--skip-recovery", args.skip_recovery),
-        ("--json", args.json),
-    ];
+    let flags = [("--skip-recovery", args.skip_recovery), ("--json", args.json)];
     let flags = flags.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| (*name).to_owned());
     let passed: Vec<String> = numbers.into_iter().flatten().chain(flags).collect();
     trials(&folder, &passed)
