@@ -6,6 +6,8 @@
 //!   [`StoreError::Damaged`]; a note beside the store then makes the next opening read it whole.
 //! - Values above a quarter of a segment, leaves of the tree included, would become files of
 //!   their own that it never fsyncs; records are kept small enough for that not to happen.
+//! - A kill while it opens can leave a half-written snapshot, which it then takes for damage. One
+//!   that is whole may speak of what is not durable yet. See [`prepare`].
 //! - It cleans its file only on its own timer, which is therefore on, but slow.
 //! - After a failed write it refuses everything. It is then closed and opened again in place, by
 //!   [`Disk::reopen`]; until that has worked nothing is read or written.
@@ -327,6 +329,7 @@ fn close(engine: Option<Engine>) {
 
 impl Engine {
     fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        prepare(dir)?;
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(cache_bytes)
@@ -386,6 +389,27 @@ pub(super) fn clear_suspicion(dir: &Path) -> Result<(), StoreError> {
     let note = suspicion(dir);
     match fs::remove_file(&note) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(folder_error(&note, source)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the store at `dir` fit for opening, after which sled writes a snapshot: what it read, so
+/// that the next time it need read only the log from there.
+///
+/// - One whose writing was interrupted goes: sled would take it, and the store, for damaged.
+/// - What a killed process wrote is synced first. The snapshot is, and a power cut after it would
+///   leave a log that ends before it.
+fn prepare(dir: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(dir).map_err(|source| folder_error(dir, source))? {
+        let path = entry.map_err(|source| folder_error(dir, source))?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.starts_with(b"snap.") && name.ends_with(b".generating") {
+            fs::remove_file(&path).map_err(|source| folder_error(&path, source))?;
+        }
+    }
+    let db = dir.join("db");
+    match File::open(&db).and_then(|file| file.sync_all()) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(folder_error(&db, source)),
         _ => Ok(()),
     }
 }

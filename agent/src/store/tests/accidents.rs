@@ -223,6 +223,19 @@ fn a_lost_outbox_record_starts_a_new_stream() {
     assert_eq!(store.stats().damaged, 1);
 }
 
+/// What a kill within an opening leaves.
+#[test]
+fn a_half_written_snapshot_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    drop(filled(&path));
+    drop(open(&path, &StoreOptions::default()));
+    fs::write(path.join("snap.0FFFFFFFFFFFFFFF.generating"), [1; 20]).unwrap();
+    let store = open(&path, &StoreOptions::default());
+    assert_eq!(store.sensors().unwrap().len(), 3);
+    assert_eq!(store.stats().damaged, 0);
+}
+
 #[test]
 fn a_newer_builds_store_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
