@@ -189,7 +189,13 @@ impl Store {
             Some(seq) => self.quarantine_record(seq)?.map_or(0, |held| held.len() as u64),
             None => 0,
         };
-        arrivals.apply(&self.disk)?;
+        let changes = arrivals.changes()?;
+        if !changes.is_empty() {
+            // A power cut must not leave what this does to the tree without the readings that go
+            // with it: those would be lost, or come twice.
+            state.log.make_durable().inspect_err(|_| self.disk.give_up())?;
+        }
+        self.disk.write(changes)?;
         let known = &mut state.arrivals;
         let records = arrivals.quarantined.len().div_ceil(HELD_PER_RECORD);
         known.next_quarantine = known.next_quarantine.saturating_add(records as u64);

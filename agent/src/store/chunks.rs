@@ -79,9 +79,10 @@ impl Chunks {
     pub(super) fn open(dir: PathBuf) -> Result<Self, StoreError> {
         if !dir.exists() {
             fs::create_dir(&dir).map_err(|source| file_error(&dir, source))?;
-            if let Some(parent) = dir.parent() {
-                sync_folder(parent)?;
-            }
+        }
+        // Also where it is there: a process that made it may have been killed before this.
+        if let Some(parent) = dir.parent() {
+            sync_folder(parent)?;
         }
         Ok(Self { dir, known: None, written: BTreeMap::new(), is_folder_changed: false })
     }
@@ -413,7 +414,8 @@ fn decode(base: UtcMillis, payload: &[u8]) -> Result<Vec<Sample>, BlockError> {
     block::decode(base, payload)
 }
 
-fn sync_folder(path: &Path) -> Result<(), StoreError> {
+/// Returns once all names in the folder are on the disk.
+pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(|source| file_error(path, source))
 }
 

@@ -126,6 +126,11 @@ impl Disk {
         self.is_broken.load(Ordering::Acquire)
     }
 
+    /// Something else has failed that only opening everything again can mend.
+    pub(super) fn give_up(&self) {
+        self.is_broken.store(true, Ordering::Release);
+    }
+
     /// Closes the engine after a failure and opens it again. What it holds then is what a crash
     /// would have left: the kernel may have dropped what it could not write, but goes on showing
     /// it, so it is made to read the disk.

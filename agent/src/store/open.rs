@@ -15,7 +15,7 @@ use tracing::info;
 use super::{
     CLEAN_UP_BATCH, Damaged, Opened, State, Store, StoreError, StoreOptions, Unfolded,
     arrivals::Known,
-    chunks::{Block, Chunks},
+    chunks::{self, Block, Chunks},
     days,
     disk::{self, CHUNKS_FOLDER, Changes, Disk, JOURNAL_FILE},
     journal::{self, Commit, decode_readings},
@@ -211,6 +211,8 @@ pub(super) fn load(disk: &Disk, damaged: &Damaged) -> Result<State, StoreError> 
         commits.push((seq, journal::decode(payload)));
     })?;
     log.make_durable()?;
+    // The journal's name, whoever made it.
+    chunks::sync_folder(disk.dir())?;
     for (_, commit) in &commits {
         if let Ok(commit) = commit {
             commit.arrivals.apply(disk)?;
@@ -262,7 +264,7 @@ fn load_held(disk: &Disk, damaged: &Damaged) -> Result<BTreeMap<LocalDate, HeldV
         ControlFlow::Continue(())
     })?;
     for date in lost {
-        let path = super::chunks::path(&disk.dir().join(CHUNKS_FOLDER), date);
+        let path = chunks::path(&disk.dir().join(CHUNKS_FOLDER), date);
         let chunk_bytes = std::fs::metadata(path).map_or(0, |file| file.len());
         let mut value = HeldValue { chunk_bytes, ..HeldValue::default() };
         disk.scan(keys::days_of_date(date), |_, record| {

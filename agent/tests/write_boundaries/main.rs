@@ -5,7 +5,8 @@
 //! synced by then, any part may be on the disk. After each, what was confirmed is there, nothing is
 //! half there, and the rest of the work leads to the same content as without a crash.
 //!
-//! `DAYWISE_POWER_CUTS` says how many cuts to try at each sync, if not three.
+//! More is tried where the environment asks for it: `DAYWISE_POWER_CUTS` at each sync instead of
+//! two, and after kills at `DAYWISE_KILLS_BEFORE_CUTS` places instead of sixteen.
 //!
 //! | file | content |
 //! |---|---|
@@ -33,12 +34,9 @@ use child::{End, Preload, scratch};
 use content::Truth;
 use power::{Disk, Operation};
 
-/// Moments at which a process is killed before the power is cut.
-const KILLS_BEFORE_CUTS: usize = 40;
-
-/// Power cuts at each sync.
-fn cuts_per_sync() -> u64 {
-    std::env::var("DAYWISE_POWER_CUTS").map_or(3, |cuts| cuts.parse().unwrap())
+/// How many to try: what the environment says, or `usual`.
+fn wanted(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
 }
 
 /// The workload without a crash, what it does to its files, and where all of it happens.
@@ -93,11 +91,12 @@ impl Bench {
     ) -> (usize, Vec<String>) {
         let (mut tried, mut failures) = (0, Vec::new());
         let mut disk = Disk::new(root);
+        let cuts = wanted("DAYWISE_POWER_CUTS", 2);
         for (place, operation) in operations.iter().enumerate() {
             let is_sync = matches!(operation, Operation::Sync { .. });
-            for cut in (0..cuts_per_sync()).filter(|_| is_sync && place >= first) {
+            for cut in (0..cuts).filter(|_| is_sync && place >= first) {
                 let left = root.with_extension("cut");
-                let (seed, progress) = (place as u64 * 1_000 + cut, disk.progress());
+                let (seed, progress) = ((place * 1_000 + cut) as u64, disk.progress());
                 disk.cut_power(seed, &left);
                 tried += 1;
                 if let Err(failure) = self.truth.check(&left.join("store"), progress) {
@@ -152,10 +151,14 @@ fn a_power_cut_while_a_killed_process_starts_again_loses_nothing() {
     let Some(bench) = Bench::set_up() else { return };
     let (mut tried, mut failures) = (0, Vec::new());
     let places = bench.operations.iter().filter(|operation| is_any(operation)).count();
-    for place in (1..=KILLS_BEFORE_CUTS).map(|n| n * places / (KILLS_BEFORE_CUTS + 1)) {
+    let kills = wanted("DAYWISE_KILLS_BEFORE_CUTS", 16);
+    for place in (1..=kills).map(|n| n * places / (kills + 1)) {
         let root = bench.dir.path().join(format!("kill-{place}"));
         let log = root.with_extension("log");
         let (status, _) = bench.preload.run(&root, End::Before(place), Some(&log));
+        if status.success() {
+            continue;
+        }
         assert!(was_killed(status), "place {place}: {status}");
         let first = power::read_log(&log).len();
         let (status, _) = bench.preload.run(&root, End::Opened, Some(&log));
