@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Sensor-days in one transaction; bounds its memory at a few hundred bytes each.
-const DAYS_PER_COMMIT: usize = 64;
+const DAYS_PER_COMMIT: usize = 32;
 
 /// Features and predictions are kept this many days; readings only for the retention.
 const KEEP_DAYS: i32 = 90;

@@ -10,6 +10,9 @@ use tracing::info;
 use super::Pipeline;
 use crate::{metrics::Counter, mqtt::Acks, store::StoreError};
 
+/// Silences put into the store at once: after an outage all sensors are heard again together.
+const SILENCES_AT_ONCE: usize = 64;
+
 /// All sensors are looked at this often,
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// or whenever the agent's clock has moved on by this, as it does fast in a replay.
@@ -87,8 +90,10 @@ impl Pipeline {
         let untold = std::mem::take(&mut self.silences.untold);
         let told: Vec<(SensorIx, Silence)> =
             untold.iter().filter_map(|change| self.silence(change)).collect();
-        while let Err(error) = self.store.put_silences(&told) {
-            self.wait_for_store(error, stop).await?;
+        for some in told.chunks(SILENCES_AT_ONCE) {
+            while let Err(error) = self.store.put_silences(some) {
+                self.wait_for_store(error, stop).await?;
+            }
         }
         // Not put again for that: each would get another number.
         while let Err(error) = self.store.flush() {

@@ -1,8 +1,9 @@
 //! Days: closing them, keeping what was computed from them, and forgetting old ones.
 //!
-//! Closing is two steps, each atomic: [`Store::begin_close`] marks every sensor-day of the date
-//! dirty, and each [`Store::commit_days`] unmarks those it carries. So a crash in between leaves
-//! just the rest to do, and late readings go the same way.
+//! Closing is two steps: [`Store::begin_close`] marks every sensor-day of the date dirty, which
+//! counts from the moment that the day is noted as closed, and each [`Store::commit_days`] unmarks
+//! those it carries. So a crash in between leaves just the rest to do, and late readings go the
+//! same way.
 
 use std::collections::BTreeMap;
 
@@ -83,16 +84,21 @@ impl Store {
         // So that what the journal says of the day is not read with another day in mind.
         self.fold_all(&mut state)?;
         let sensors = self.sensors_with_readings(&mut state, date)?;
+        // The marks first: they do not count while the day is open.
+        for some in sensors.chunks(CLEAN_UP_BATCH) {
+            let mut changes = Changes::default();
+            for &sensor in some {
+                let key = keys::dirty(date, sensor);
+                let record = mark(&key, UtcMillis::default())?;
+                changes.put(key, record);
+            }
+            self.disk.write(changes)?;
+        }
         let closed = LocalDayValue { open: false, ..known };
         let mut changes = Changes::default();
         let key = keys::local_day(date);
         let record = seal_value("a day's record", &key, &closed)?;
         changes.put(key, record);
-        for &sensor in &sensors {
-            let key = keys::dirty(date, sensor);
-            let record = mark(&key, UtcMillis::default())?;
-            changes.put(key, record);
-        }
         self.disk.write(changes)?;
         state.days.insert(date, closed);
         state.dirty.extend(sensors.iter().map(|&sensor| ((date, sensor), UtcMillis::default())));

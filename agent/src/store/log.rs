@@ -86,7 +86,7 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    fn new(bytes: &'a [u8], folded: u64) -> Self {
+    pub(super) fn new(bytes: &'a [u8], folded: u64) -> Self {
         Self { bytes, at: 0, next_seq: folded.saturating_add(1) }
     }
 
@@ -138,13 +138,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens or makes the file at `path`, whose records up to `folded` do not count, and shows
-    /// the others.
-    pub(super) fn open(
-        path: &Path,
-        folded: u64,
-        mut visit: impl FnMut(u64, &[u8]),
-    ) -> Result<Self, StoreError> {
+    /// Opens or makes the file at `path`, whose records up to `folded` do not count.
+    pub(super) fn open(path: &Path, folded: u64) -> Result<Self, StoreError> {
         let about = |source| file_error(path, source);
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
@@ -152,8 +147,7 @@ impl Log {
         let bytes = std::fs::read(path).map_err(about)?;
         let mut records = Records::new(&bytes, folded);
         let (mut count, mut end) = (0, 0);
-        while let Some((seq, payload)) = records.next() {
-            visit(seq, payload);
+        while records.next().is_some() {
             count += 1;
             end = records.at as u64;
         }
@@ -287,11 +281,12 @@ mod tests {
     use super::*;
 
     fn open(path: &Path, folded: u64) -> (Log, Vec<(u64, String)>) {
-        let mut seen = Vec::new();
-        let log = Log::open(path, folded, |seq, payload| {
-            seen.push((seq, String::from_utf8(payload.to_vec()).unwrap()));
-        });
-        (log.unwrap(), seen)
+        let log = Log::open(path, folded).unwrap();
+        let content = log.content().unwrap();
+        let seen = log.records_of(&content);
+        let seen = seen.map(|(seq, payload)| (seq, String::from_utf8(payload.to_vec()).unwrap()));
+        let seen = seen.collect();
+        (log, seen)
     }
 
     fn seqs(seen: &[(u64, String)]) -> Vec<u64> {

@@ -83,8 +83,9 @@ use records::{
 
 /// Distinct damaged records that are remembered, so that each counts once.
 const MAX_DAMAGED_KEYS: usize = 1024;
-/// Changes in one batch of a long clean-up; bounds its memory.
-const CLEAN_UP_BATCH: usize = 512;
+/// Changes in one batch of a long clean-up; bounds its memory, of which the engine takes some
+/// kilobytes for each change until a batch is done.
+const CLEAN_UP_BATCH: usize = 128;
 
 /// A reading with the day it belongs to.
 pub type DayReading = (LocalDate, SensorIx, Sample);

@@ -16,11 +16,10 @@ use super::{
     CLEAN_UP_BATCH, Damaged, Opened, State, Store, StoreError, StoreOptions, Unfolded,
     arrivals::Known,
     chunks::{self, Block, Chunks},
-    days,
     disk::{self, CHUNKS_FOLDER, Changes, Disk, JOURNAL_FILE},
     journal::{self, Commit, decode_readings},
     keys,
-    log::Log,
+    log::{Log, Records},
     readings::add_to_chunks,
     records::{
         Damage, EvictedValue, HeldValue, LocalDayValue, OutboxValue, seal_outbox, seal_value,
@@ -185,8 +184,11 @@ pub(super) fn load(disk: &Disk, damaged: &Damaged) -> Result<State, StoreError> 
     let mut dirty = BTreeMap::new();
     disk.scan(keys::all_dirty(), |key, record| {
         // A damaged mark is a mark all the same, due at once.
-        let due = damaged.sound(key, days::mark_due(key, record)).unwrap_or_default();
-        dirty.extend(keys::date_and_sensor(key).map(|place| (place, due)));
+        let due = damaged.sound(key, super::days::mark_due(key, record)).unwrap_or_default();
+        let place = keys::date_and_sensor(key);
+        // Of a day that was about to be closed it does not count yet.
+        let place = place.filter(|(date, _)| days.get(date).is_none_or(|known| !known.open));
+        dirty.extend(place.map(|place| (place, due)));
         ControlFlow::Continue(())
     })?;
     let mut state_bytes = 0;
@@ -206,15 +208,14 @@ pub(super) fn load(disk: &Disk, damaged: &Damaged) -> Result<State, StoreError> 
         }
     }
     let folded = get::<u64>(disk, damaged, keys::META_FOLDED)?.unwrap_or(0);
-    let mut commits = Vec::new();
-    let mut log = Log::open(&disk.dir().join(JOURNAL_FILE), folded, |seq, payload| {
-        commits.push((seq, journal::decode(payload)));
-    })?;
+    let mut log = Log::open(&disk.dir().join(JOURNAL_FILE), folded)?;
     log.make_durable()?;
     // The journal's name, whoever made it.
     chunks::sync_folder(disk.dir())?;
-    for (_, commit) in &commits {
-        if let Ok(commit) = commit {
+    // Decoded one at a time, twice: all of them would take several times their bytes.
+    let content = log.content()?;
+    for (_, payload) in Records::new(&content, folded) {
+        if let Ok(commit) = journal::decode(payload) {
             commit.arrivals.apply(disk)?;
         }
     }
@@ -233,12 +234,12 @@ pub(super) fn load(disk: &Disk, damaged: &Damaged) -> Result<State, StoreError> 
         state_bytes,
     };
     let mut expected = folded.saturating_add(1);
-    for (seq, commit) in commits {
+    for (seq, payload) in Records::new(&content, folded) {
         for lost in (expected..seq).take(super::MAX_DAMAGED_KEYS) {
             damaged.note(&keys::journal(lost), Damage::Checksum);
         }
         expected = seq.saturating_add(1);
-        if let Some(commit) = damaged.sound(&keys::journal(seq), commit) {
+        if let Some(commit) = damaged.sound(&keys::journal(seq), journal::decode(payload)) {
             let Commit { new_sensors, new_days, readings, late_due, arrivals } = commit;
             state.handle_commit(&new_sensors, &new_days, &readings, late_due);
             state.arrivals.handle_deliveries(&arrivals);

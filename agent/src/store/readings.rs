@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Readings in one section of a day's file, about; bounds the memory of a fold.
-const FOLD_READINGS: usize = 32_768;
+const FOLD_READINGS: usize = 8_192;
 
 /// What a fold did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -362,6 +362,26 @@ fn a_panic_in_the_engine_comes_back_as_damage_and_is_looked_into_at_the_next_ope
     assert!(!disk::is_suspect(&path));
 }
 
+/// What a crash leaves between the marks of a day that is being closed and the note that it is.
+#[test]
+fn marks_of_a_day_that_is_still_open_do_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = filled(&path);
+    store.fold().unwrap();
+    let key = keys::dirty(LocalDate(0), SensorIx(1));
+    let mut changes = Changes::default();
+    changes.put(key.clone(), days::mark(&key, UtcMillis(0)).unwrap());
+    store.disk.write(changes).unwrap();
+    drop(store);
+    let store = open(&path, &StoreOptions::default());
+    assert_eq!((store.open_days(), store.dirty()), (vec![day(0)], vec![]));
+    assert_eq!(store.begin_close(LocalDate(0)).unwrap().len(), 3);
+    drop(store);
+    let store = open(&path, &StoreOptions::default());
+    assert_eq!((store.open_days(), store.dirty().len()), (vec![], 3));
+}
+
 #[test]
 fn the_newest_closed_day_is_known_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
