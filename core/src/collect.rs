@@ -219,7 +219,7 @@ impl Collector {
         self.sensors.push(SensorState { baseline, ..SensorState::default() });
     }
 
-    /// Checks the time of a reading that belongs to `day`. [`Self::push`] does so too; before a
+    /// Checks the time of a reading that belongs to `day`. [`Self::judge`] does so too; before a
     /// sensor is given its number, so that nonsense takes no sensor's place.
     ///
     /// # Errors
