@@ -24,5 +24,6 @@ pub mod quantity;
 pub mod reading;
 pub mod silence;
 pub mod time;
+pub mod units;
 pub mod update;
 pub mod wire;

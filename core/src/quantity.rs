@@ -73,7 +73,7 @@ quantities! {
     Current = 5, "current", "A", -1.0e5, 1.0e5, ["ampere"];
     /// Active power; negative when fed back.
     Power = 6, "power", "W", -1.0e9, 1.0e9, ["watt", "watts"];
-    /// Electric energy, usually a counter.
+    /// Electric energy within a span of time.
     Energy = 7, "energy", "W.h", -1.0e15, 1.0e15, [];
     /// Air pressure, from the highest summit to the Dead Sea.
     Pressure = 8, "pressure", "hPa", 200.0, 1_200.0, ["pres", "air_pressure"];
@@ -85,7 +85,7 @@ quantities! {
     Pm10 = 11, "pm10", "ug/m3", 0.0, 10_000.0, [];
     /// Liquid flow.
     Flow = 12, "flow", "L/min", -1.0e9, 1.0e9, ["flow_rate"];
-    /// Liquid or gas volume, usually a counter.
+    /// Liquid or gas volume within a span of time.
     Volume = 13, "volume", "L", -1.0e15, 1.0e15, [];
     /// Wind or other speed.
     Speed = 14, "speed", "m/s", -500.0, 500.0, ["wind_speed"];
@@ -95,9 +95,37 @@ quantities! {
     Noise = 16, "noise", "dB", 0.0, 200.0, ["sound_pressure"];
     /// Soil or material moisture.
     Moisture = 17, "moisture", "%", 0.0, 110.0, ["soil_moisture"];
+    /// A counter of electric energy; what is learnt of it is how fast it runs.
+    EnergyTotal = 18, "energy_total", "W.h", -1.0e15, 1.0e15, ["energy_counter"];
+    /// A counter of liquid or gas; what is learnt of it is how fast it runs.
+    VolumeTotal = 19, "volume_total", "L", -1.0e15, 1.0e15, ["volume_counter"];
+    /// A counter of events; what is learnt of it is how fast it runs.
+    CountTotal = 20, "count_total", "1", -1.0e15, 1.0e15, ["count_counter"];
 }
 
 impl Quantity {
+    /// The counter of this quantity; `None` if that has none.
+    #[must_use]
+    pub const fn total(self) -> Option<Self> {
+        match self {
+            Self::Energy | Self::EnergyTotal => Some(Self::EnergyTotal),
+            Self::Volume | Self::VolumeTotal => Some(Self::VolumeTotal),
+            Self::Count | Self::CountTotal => Some(Self::CountTotal),
+            _ => None,
+        }
+    }
+
+    /// What a counter counts; `None` if this is no counter.
+    #[must_use]
+    pub const fn of_total(self) -> Option<Self> {
+        match self {
+            Self::EnergyTotal => Some(Self::Energy),
+            Self::VolumeTotal => Some(Self::Volume),
+            Self::CountTotal => Some(Self::Count),
+            _ => None,
+        }
+    }
+
     /// Guesses from the last `/`-separated part of a sensor's id; `generic` if that says nothing.
     #[must_use]
     pub fn infer(sensor_id: &str) -> Self {

@@ -88,6 +88,23 @@ refusals! {
     QuarantineFull = "quarantine_full";
     /// It came while the clock was not set, and the power went before the clock was.
     ClockNeverSet = "clock_never_set";
+    /// How the device itself fares: battery, radio, up-time. Kept only where the config says so.
+    DeviceHealth = "device_health";
+    /// A message that carries no readings by its kind: states, commands, discovery, births of what
+    /// is not measured.
+    NotASensor = "not_a_sensor";
+    /// The config leaves this sensor out.
+    Denied = "denied";
+    /// The payload is not of the format that its topic has, or is set to have.
+    WrongFormat = "wrong_format";
+    /// The network server does not decode this device's payload: no codec is set for it there.
+    NoCodec = "no_codec";
+    /// A test message that no device has sent.
+    Simulated = "simulated";
+    /// A value from before, sent again beside a new one.
+    Cached = "cached";
+    /// It is named by a number that no birth message has given a name to.
+    UnknownAlias = "unknown_alias";
 }
 
 /// Values that mean "no value", by documented use: -127 °C is a DS1820 that does not answer,

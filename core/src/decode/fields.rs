@@ -34,7 +34,7 @@ pub fn decode(payload: &[u8], time: Option<&str>, paths: &[String]) -> Result<Fi
         Some(path) => at(&document, path),
         None => json::TIME_NAMES.iter().find_map(|name| at(&document, name)),
     };
-    let ts = found.map(instant).transpose()?;
+    let ts = found.map(timestamp::from_json).transpose()?;
     let present = paths.iter().enumerate().filter_map(|(place, path)| {
         let found = at(&document, path)?;
         Some((place, value(found)))
@@ -56,18 +56,6 @@ fn value(found: &Value) -> Result<f64, Refusal> {
         }
         Value::String(text) => number::decode_field(text),
         _ => Err(Refusal::NotANumber),
-    }
-}
-
-fn instant(found: &Value) -> Result<UtcMillis, Refusal> {
-    match found {
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => timestamp::from_integer(whole),
-            (None, Some(number)) => timestamp::from_number(number),
-            (None, None) => Err(Refusal::BadTimestamp),
-        },
-        Value::String(text) => timestamp::from_text(text),
-        _ => Err(Refusal::BadTimestamp),
     }
 }
 

@@ -4,15 +4,43 @@
 //! [`Refusal`], within bounded time and memory. The path that readings take every second, a
 //! plain number or a flat JSON object, does not allocate.
 
+mod chirpstack;
+mod detect;
+mod devices;
+mod edgex;
+mod esphome;
 pub mod feature_row;
 pub mod fields;
+mod format;
+mod found;
+mod generic;
+mod influx;
 pub mod json;
+mod message;
+pub mod names;
 pub mod number;
+mod open_mqtt_gateway;
+mod rtl_433;
+mod senml;
+mod shelly;
+mod sparkplug;
+mod statestream;
+mod tasmota;
 pub mod template;
+mod the_things_stack;
+mod thin_edge;
 pub mod timestamp;
+mod tree;
+mod zigbee2mqtt;
+mod zwave_js;
 
 use crate::{reading::Refusal, time::UtcMillis};
 
+pub use detect::detect;
+pub use devices::Devices;
+pub use format::Format;
+pub use found::{Found, Role, Stamp};
+pub use message::{Detected, Message, Request, Sink};
 pub use template::{SensorIdError, Template, TemplateError, check_sensor_id};
 
 /// The largest payload that is looked at: a hundred times a chatty device's message.

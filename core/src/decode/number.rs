@@ -36,6 +36,27 @@ pub fn decode_field(text: &str) -> Result<f64, Refusal> {
     }
 }
 
+/// Reads a number with perhaps a unit behind it: `22.5 °C`, `1013hPa`, `55 %`; the unit as it is
+/// written, empty if there is none. `None` if it does not start with a number, or if what follows
+/// it is too long for a unit or has digits of its own, as a date or an address does.
+#[must_use]
+pub fn with_unit(text: &str) -> Option<(f64, &str)> {
+    const LONGEST_UNIT: usize = 12;
+    let text = text.trim();
+    if let Some(number) = text.parse().ok().or_else(|| with_decimal_comma(text)) {
+        return Some((number, ""));
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '+' | '-' | '.' | ','))?;
+    let (number, unit) = text.split_at_checked(end)?;
+    let unit = unit.trim_start();
+    let is_unit = unit.len() <= LONGEST_UNIT
+        && !unit.starts_with([':', '_'])
+        && unit.chars().all(|c| !c.is_control() && !matches!(c, ':' | '-' | '{' | '"'))
+        && !unit.chars().any(|c| c.is_ascii_digit() && c != '3' && c != '2');
+    let number = number.parse().ok().or_else(|| with_decimal_comma(number));
+    number.filter(|_| is_unit).map(|number| (number, unit))
+}
+
 /// This is rare, so it may allocate.
 fn with_decimal_comma(text: &str) -> Option<f64> {
     let (whole, decimals) = text.split_once(',')?;
@@ -47,6 +68,18 @@ fn with_decimal_comma(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_unit_may_stand_behind_a_number() {
+        assert_eq!(with_unit("22.5 °C"), Some((22.5, "°C")));
+        assert_eq!(with_unit("1013hPa"), Some((1_013.0, "hPa")));
+        assert_eq!(with_unit("-0,5 m³/h"), Some((-0.5, "m³/h")));
+        assert_eq!(with_unit("95.00"), Some((95.0, "")));
+        for text in ["", "on", "2024-03-15T23:00:00Z", "12:30", "0x00158d", "1.2.3", "3 of 4 units"]
+        {
+            assert_eq!(with_unit(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_decimal_comma_is_read_where_it_can_be_nothing_else() {

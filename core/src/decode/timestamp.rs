@@ -4,6 +4,8 @@
 //! milliseconds, microseconds and nanoseconds differ so much that none can be taken for another;
 //! outside, the time is refused: a clock that stands at 1970, or an uptime, is no time at all.
 
+use serde_json::Value;
+
 use crate::{
     reading::Refusal,
     time::{DAY_MS, LocalDate, UtcMillis},
@@ -48,6 +50,22 @@ pub fn from_number(number: f64) -> Result<UtcMillis, Refusal> {
         n => n / 1e6,
     };
     plausible(libm::round(ms) as i64)
+}
+
+/// Any of these as a JSON value.
+///
+/// # Errors
+/// As the others; also for what is neither a number nor text.
+pub fn from_json(found: &Value) -> Result<UtcMillis, Refusal> {
+    match found {
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => from_integer(whole),
+            (None, Some(number)) => from_number(number),
+            (None, None) => Err(Refusal::BadTimestamp),
+        },
+        Value::String(text) => from_text(text),
+        _ => Err(Refusal::BadTimestamp),
+    }
 }
 
 /// RFC 3339 or an epoch number in text.

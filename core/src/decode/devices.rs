@@ -1,0 +1,55 @@
+//! What is remembered of devices between their messages, and the one way into every decoder.
+
+use alloc::vec::Vec;
+
+use super::{
+    Format, Message, Request, Sink, chirpstack, edgex, esphome, generic, influx, open_mqtt_gateway,
+    rtl_433, senml, shelly, sparkplug, statestream, tasmota, the_things_stack, thin_edge,
+    zigbee2mqtt, zwave_js,
+};
+use crate::reading::Refusal;
+
+/// The memory of the formats whose messages do not stand alone. Each part is bounded.
+#[derive(Debug, Default)]
+pub struct Devices {
+    /// To be done by the caller; emptied by [`Devices::take_requests`].
+    requests: Vec<Request>,
+}
+
+impl Devices {
+    /// Decodes a message of `format`, and gives what it holds to `sink`.
+    ///
+    /// # Errors
+    /// Why the message as a whole holds no readings; values may be refused one by one in the sink.
+    pub fn decode(
+        &mut self,
+        format: Format,
+        message: &Message<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Refusal> {
+        match format {
+            Format::Number => generic::number(message, sink),
+            Format::Json => generic::json(message, sink),
+            Format::Zigbee2Mqtt => zigbee2mqtt::decode(message, sink),
+            Format::Tasmota => tasmota::decode(message, sink),
+            Format::ShellyGen1 | Format::ShellyGen2 => shelly::decode(message, sink),
+            Format::ChirpStackV3 | Format::ChirpStackV4 => chirpstack::decode(message, sink),
+            Format::TheThingsStack => the_things_stack::decode(message, sink),
+            Format::SenmlJson | Format::SenmlCbor => senml::decode(message, sink),
+            Format::SparkplugB => sparkplug::decode(message, sink),
+            Format::Influx => influx::decode(message, sink),
+            Format::HaStatestream => statestream::decode(message, sink),
+            Format::EspHome => esphome::decode(message, sink),
+            Format::OpenMqttGateway => open_mqtt_gateway::decode(message, sink),
+            Format::Rtl433 => rtl_433::decode(message, sink),
+            Format::ZwaveJs => zwave_js::decode(message, sink),
+            Format::EdgeX => edgex::decode(message, sink),
+            Format::ThinEdge => thin_edge::decode(message, sink),
+        }
+    }
+
+    /// What decoders have asked for since this was last called.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        core::mem::take(&mut self.requests)
+    }
+}
