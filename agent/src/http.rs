@@ -18,11 +18,12 @@ use axum::{
 };
 use daywise_core::wire::{self, UpdateState};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
+    backoff::Backoff,
     health::{Health, Severity},
     logging,
     metrics::{Counter, Metrics, rss_kb},
@@ -139,14 +140,17 @@ pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Writes the listener's real address into the state directory, for whoever asks there. A disk that
-/// takes no file is no reason not to answer those who know the address.
-pub fn tell_address(listener: &TcpListener, state_dir: &Path) {
-    let told = listener
-        .local_addr()
-        .and_then(|address| std::fs::write(address_file(state_dir), address.to_string()));
-    if let Err(error) = told {
+/// Writes the listener's real address into the state directory, for whoever asks there; again and
+/// again while the disk takes no file, which is no reason not to answer those who know the address.
+pub async fn tell_address(listener: TcpListener, state_dir: PathBuf) {
+    let mut backoff = Backoff::default();
+    let tell = || {
+        let address = listener.local_addr()?.to_string();
+        std::fs::write(address_file(&state_dir), address)
+    };
+    while let Err(error) = tell() {
         warn!(%error, "cannot write down where the local HTTP server is");
+        sleep(backoff.next_delay()).await;
     }
 }
 

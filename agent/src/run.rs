@@ -101,7 +101,7 @@ pub async fn run(config: AgentConfig) -> Result<(), RunError> {
         outcome = wait_for_signal() => return outcome,
     };
     info!(gateway = %config.gateway, broker = %config.mqtt.url, timezone = %config.site.timezone, "agent started");
-    agent.run(listener).await
+    agent.run(listener, config.state_dir).await
 }
 
 /// Waits out a disk that is full, read-only or failing, and says so in `/health` meanwhile: to end
@@ -116,7 +116,6 @@ async fn build_patiently(
         let error = match Agent::build(config, health) {
             Ok(agent) => {
                 health.set(Condition::StoreWaiting, None);
-                http::tell_address(listener, &config.state_dir);
                 return Ok(agent);
             }
             Err(error) if error.can_pass() => error,
@@ -191,10 +190,14 @@ impl Agent {
         Ok(Self { session, pipeline, sync, status, watchdog })
     }
 
-    async fn run(self, listener: TcpListener) -> Result<(), RunError> {
+    async fn run(self, listener: TcpListener, state_dir: PathBuf) -> Result<(), RunError> {
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let stop_services = CancellationToken::new();
+        let told = listener.try_clone().map_err(RunError::Http)?;
+        tasks.spawn(
+            stop_services.clone().run_until_cancelled_owned(http::tell_address(told, state_dir)),
+        );
         let (bursts, burst_receiver) = mpsc::channel(BURST_QUEUE);
         let (acks, ack_receiver) = mpsc::channel(ACK_QUEUE);
         let mut session = tasks.spawn(self.session.run(bursts, ack_receiver, stop.clone()));

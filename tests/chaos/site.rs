@@ -262,19 +262,30 @@ impl Site {
     fn start_agent(&mut self, is_measured: bool) {
         self.seen.lost.extend(store::missing(self));
         let welcomes = self.tap.welcomes();
+        let said = self.agent.process.log().len();
         let since = Instant::now();
         self.agent.process.start_again();
-        let has_recovered =
-            |site: &Self| site.agent.is_up() && (!is_measured || site.tap.welcomes() > welcomes);
+        // On a full disk it has come as far as it can when it says that it waits for space.
+        let waits = |site: &Self| {
+            !is_measured
+                && site.agent.process.log()[said..].contains(r#"condition="store_waiting""#)
+        };
+        self.await_agent(since, |site| {
+            let is_up = site.agent.is_up() && (!is_measured || site.tap.welcomes() > welcomes);
+            is_up || waits(site)
+        });
+        if is_measured {
+            let took = since.elapsed().as_millis();
+            self.seen.recoveries_ms.push(u64::try_from(took).unwrap());
+        }
+    }
+
+    fn await_agent(&mut self, since: Instant, has_recovered: impl Fn(&Self) -> bool) {
         while !has_recovered(self) {
             if since.elapsed() > SHORT || self.agent.process.has_ended() {
                 panic!("the agent does not recover: {}", self.agent.process.log());
             }
             sleep(LOOK_EVERY);
-        }
-        if is_measured {
-            let took = since.elapsed().as_millis();
-            self.seen.recoveries_ms.push(u64::try_from(took).unwrap());
         }
     }
 
@@ -292,7 +303,13 @@ impl Site {
                     wire.cut();
                 }
             }
-            Undo::Empty(filler) => drop(filler),
+            Undo::Empty(filler) => {
+                drop(filler);
+                // It may have been started while there was no space.
+                if !self.agent.process.has_ended() {
+                    self.await_agent(Instant::now(), |site| site.agent.is_up());
+                }
+            }
         }
     }
 }

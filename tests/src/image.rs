@@ -169,9 +169,17 @@ pub struct Filler(PathBuf);
 
 impl Drop for Filler {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.0) {
+        if let Err(error) = self.remove() {
             eprintln!("{} stays: {error}", self.0.display());
         }
+    }
+}
+
+impl Filler {
+    /// Without the sync a power cut would bring it back.
+    fn remove(&self) -> io::Result<()> {
+        fs::remove_file(&self.0)?;
+        self.0.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 }
 
@@ -251,6 +259,8 @@ mod tests {
         let full = fs::write(at.join("more"), vec![1; 1 << 20]).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         drop(filler);
-        fs::write(at.join("more"), vec![1; 1 << 20]).unwrap();
+        let noted = image.note().unwrap();
+        image.cut_power(noted).unwrap();
+        fs::write(at.join("more"), vec![1; 1 << 20]).expect("what filled the disk stays gone");
     }
 }
