@@ -417,15 +417,11 @@ impl Collector {
         Some(key)
     }
 
-    /// Teaches a sensor one of its closed days. Says whether the day was new to it.
-    pub fn learn(
-        &mut self,
-        sensor: SensorIx,
-        chunk: &crate::chunk::Chunk,
-        features: &crate::features::Features,
-    ) -> bool {
-        let state = self.sensor_mut(sensor);
-        state.is_some_and(|state| state.baseline.learn(chunk, features))
+    /// Gives a sensor the baseline that one of its closed days has taught, once that is stored.
+    pub fn teach(&mut self, sensor: SensorIx, taught: Baseline) {
+        if let Some(state) = self.sensor_mut(sensor) {
+            state.baseline = taught;
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Closing days: stored samples to features, prediction, upload, local message.
 
+use std::collections::BTreeMap;
+
 use daywise_core::{
+    baseline::Baseline,
     chunk::Chunk,
     features::Features,
     predict::Prediction,
@@ -34,6 +37,9 @@ struct Computed {
     message: Value,
     topic: String,
 }
+
+/// Baselines that days have taught which are not committed yet.
+type Taught = BTreeMap<SensorIx, Baseline>;
 
 impl Pipeline {
     /// Computes every day that is due: closed ones first, then those that late readings reopened.
@@ -84,7 +90,7 @@ impl Pipeline {
         }
         self.store.prune(Prune::Readings, day.date.plus_days(-self.retention_days))?;
         self.store.prune(Prune::Days, day.date.plus_days(-KEEP_DAYS.max(self.retention_days)))?;
-        self.store.flush()?;
+        self.say_days()?;
         self.intake.days.forget_before(day.date.plus_days(-KEEP_DAYS.max(self.retention_days)));
         Ok(computed)
     }
@@ -97,44 +103,49 @@ impl Pipeline {
             let revised = self.compute(&days)?;
             info!(sensor_days = revised, "late readings revised days");
         }
-        self.store.flush()
+        self.say_days()
     }
 
-    /// Computes and commits some sensor-days, then publishes them.
+    /// Computes and commits some sensor-days, then publishes them. What it did of that before it
+    /// failed is not done again.
     fn compute(&mut self, days: &[(LocalDay, SensorIx)]) -> Result<usize, StoreError> {
         self.links.heartbeat.beat();
-        let mut group = Vec::with_capacity(DAYS_PER_COMMIT);
+        let mut commits = Vec::with_capacity(days.len());
+        let (mut taught, mut unsaid) = (Taught::new(), Vec::with_capacity(days.len()));
         for (day, sensor) in days {
-            if let Some(computed) = self.compute_one(day, *sensor)? {
-                group.push(computed);
+            if let Some(computed) = self.compute_one(day, *sensor, &mut taught)? {
+                unsaid.push((computed.topic, computed.message.to_string().into_bytes()));
+                commits.push(computed.commit);
             } else {
                 self.store.unmark(day.date, *sensor)?;
             }
         }
-        if group.is_empty() {
+        if commits.is_empty() {
             return Ok(0);
         }
-        let mut said = Vec::with_capacity(group.len());
-        let mut commits = Vec::with_capacity(group.len());
-        for Computed { commit, message, topic } in group {
-            commits.push(commit);
-            said.push((topic, message));
-        }
         self.store.commit_days(&commits)?;
-        self.store.flush()?;
+        // Only now: a day that is computed again must not be compared with itself.
+        for (sensor, baseline) in taught {
+            self.intake.collector.teach(sensor, baseline);
+        }
+        self.unsaid.append(&mut unsaid);
         let predicted = commits.iter().filter(|commit| commit.record.prediction.is_some()).count();
         self.links.metrics.add(Counter::SensorDays, commits.len() as u64);
         self.links.metrics.add(Counter::Predictions, predicted as u64);
-        self.links.outbox_ready.notify_one();
-        for (topic, message) in said {
-            self.links.outputs.publish(
-                topic,
-                message.to_string().into_bytes(),
-                QoS::AtLeastOnce,
-                false,
-            );
-        }
+        self.say_days()?;
         Ok(commits.len())
+    }
+
+    /// Publishes the days that are committed, once they are durable.
+    fn say_days(&mut self) -> Result<(), StoreError> {
+        self.store.flush()?;
+        if !self.unsaid.is_empty() {
+            self.links.outbox_ready.notify_one();
+        }
+        for (topic, payload) in self.unsaid.drain(..) {
+            self.links.outputs.publish(topic, payload, QoS::AtLeastOnce, false);
+        }
+        Ok(())
     }
 
     /// One sensor's day from the stored samples; `None` if that is what is stored already.
@@ -142,6 +153,7 @@ impl Pipeline {
         &mut self,
         day: &LocalDay,
         sensor: SensorIx,
+        taught: &mut Taught,
     ) -> Result<Option<Computed>, StoreError> {
         let Some((id, quantity)) = self.intake.routes.describe(sensor) else {
             warn!(sensor = sensor.0, "stored readings of an unknown sensor");
@@ -157,11 +169,13 @@ impl Pipeline {
         }
         let revision = earlier.map_or(1, |earlier| earlier.revision.saturating_add(1));
         let prediction = features.as_ref().and_then(|features| self.predict(quantity, features));
-        let state = self.intake.collector.sensor(sensor);
-        let usual = state.map(|state| state.baseline.clone()).unwrap_or_default();
+        let usual = taught
+            .get(&sensor)
+            .or_else(|| self.intake.collector.sensor(sensor).map(|state| &state.baseline));
+        let usual = usual.cloned().unwrap_or_default();
         let deviation = features.as_ref().and_then(|features| usual.deviation(features));
-        let learnt =
-            features.as_ref().is_some_and(|f| self.intake.collector.learn(sensor, &chunk, f));
+        let mut after = usual.clone();
+        let learnt = features.as_ref().is_some_and(|features| after.learn(&chunk, features));
         #[expect(clippy::cast_possible_truncation, reason = "a share fits f32")]
         let coverage = chunk.coverage() as f32;
         let record = DayRecord {
@@ -190,8 +204,11 @@ impl Pipeline {
             sensor,
             record,
             upload: Some(upload),
-            sensor_state: (learnt || revision == 1).then(|| self.baseline_bytes(sensor)).flatten(),
+            sensor_state: (learnt || revision == 1)
+                .then(|| postcard::to_allocvec(&after).ok())
+                .flatten(),
         };
+        taught.extend(learnt.then_some((sensor, after)));
         Ok(Some(Computed { commit, message, topic }))
     }
 
@@ -200,13 +217,6 @@ impl Pipeline {
         let active = active.as_ref()?;
         let family = active.model.family(quantity, features.set())?;
         Some(family.predict(features, active.model.version))
-    }
-
-    fn baseline_bytes(&self, sensor: SensorIx) -> Option<Vec<u8>> {
-        self.intake
-            .collector
-            .sensor(sensor)
-            .and_then(|state| postcard::to_allocvec(&state.baseline).ok())
     }
 
     /// Updates the figures that go up and down.
@@ -221,7 +231,7 @@ impl Pipeline {
 }
 
 /// `…/day`: what is said of one sensor-day.
-fn day_message(day: &SensorDay, usual: &daywise_core::baseline::Baseline) -> Value {
+fn day_message(day: &SensorDay, usual: &Baseline) -> Value {
     let prediction = day.prediction.as_ref();
     let top = day.features.as_ref().zip(prediction).map(|(features, prediction)| {
         let name_one = |part: &daywise_core::predict::Contribution| {

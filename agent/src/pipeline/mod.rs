@@ -100,6 +100,8 @@ pub struct Pipeline {
     listening_since: UtcMillis,
     silences: Silences,
     acks: Vec<u16>,
+    /// Topics and messages of days that are committed and not published yet.
+    unsaid: Vec<(String, Vec<u8>)>,
 }
 
 impl Pipeline {
@@ -131,6 +133,7 @@ impl Pipeline {
             links,
             connection: 0,
             acks: Vec::new(),
+            unsaid: Vec::new(),
         })
     }
 
