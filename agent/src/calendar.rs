@@ -106,6 +106,20 @@ impl Calendar {
         Some(UtcMillis(at.as_millisecond()))
     }
 
+    /// As [`Self::local_to_utc`]; if the clock shows it twice, the instant nearer to `now`: a device
+    /// whose times have no zone sends them soon after.
+    #[must_use]
+    pub fn local_to_utc_near(&self, wall: DateTime, now: UtcMillis) -> Option<UtcMillis> {
+        let both = self.zone.to_ambiguous_timestamp(wall);
+        if !matches!(both.offset(), jiff::tz::AmbiguousOffset::Fold { .. }) {
+            return self.local_to_utc(wall);
+        }
+        let (first, second) = (both.clone().earlier().ok()?, both.later().ok()?);
+        let [first, second] = [first, second].map(|at| UtcMillis(at.as_millisecond()));
+        let away = |at: UtcMillis| at.since(now).unsigned_abs();
+        Some(if away(second) < away(first) { second } else { first })
+    }
+
     /// As [`Self::local_to_utc`], for a date and milliseconds after midnight.
     #[must_use]
     pub fn wall_to_utc(&mut self, date: LocalDate, wall_ms: i32) -> Option<UtcMillis> {

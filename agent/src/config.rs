@@ -3,23 +3,19 @@
 //! Unknown keys are refused, so a misspelt setting cannot silently keep its default. Defaults
 //! live in the `Default` impls and nowhere else; `configs/agent.example.toml` is tested to load.
 
+mod sources;
+
 use std::{
-    collections::BTreeSet,
     fmt,
     net::SocketAddr,
     num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
 };
 
-use daywise_core::{
-    collect,
-    decode::{fields::MAX_FIELDS, template::Template},
-    duration::HumanDuration,
-    features::FeatureSet,
-    quantity::Quantity,
-};
+use daywise_core::{collect, duration::HumanDuration, features::FeatureSet};
 use serde::Deserialize;
 
+pub use self::sources::{FormatChoice, Reads, SensorsConfig, SourceConfig};
 use crate::{
     board::{self, Board},
     calendar::Calendar,
@@ -43,8 +39,12 @@ pub struct AgentConfig {
     pub site: SiteConfig,
     /// The broker that the sensors publish to.
     pub mqtt: MqttConfig,
-    /// Which topics carry readings.
+    /// Which topics carry readings; left out, all that the broker has, each in its own format.
+    #[serde(default = "every_topic")]
     pub sources: Vec<SourceConfig>,
+    /// Which of what is found there is a sensor.
+    #[serde(default)]
+    pub sensors: SensorsConfig,
     /// The sync server's broker; without it the agent works alone.
     #[serde(default)]
     pub sync: Option<SyncConfig>,
@@ -121,23 +121,8 @@ pub enum Protocol {
     V311,
 }
 
-/// `[[sources]]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceConfig {
-    /// A topic with `{sensor}` (one level) or `{sensor#}` (one or more), and perhaps
-    /// `{quantity}`; `+` skips a level, a last `#` the rest.
-    pub topic: String,
-    /// What all these sensors measure, where the topic does not say it.
-    #[serde(default)]
-    pub quantity: Option<Quantity>,
-    /// For JSON payloads that hold several readings: the paths of their fields, such as
-    /// `["co2", "object.temperature"]`. Each is a sensor of its own, `{sensor}/co2`.
-    #[serde(default)]
-    pub fields: Vec<String>,
-    /// With `fields`: the path of the time; without it one of the usual names.
-    #[serde(default)]
-    pub time: Option<String>,
+fn every_topic() -> Vec<SourceConfig> {
+    vec![SourceConfig { topic: "#".into(), ..SourceConfig::default() }]
 }
 
 /// `[sync]`.
@@ -479,24 +464,11 @@ impl AgentConfig {
             problems.push(format!("site.timezone: {error}"));
         }
         if self.sources.is_empty() {
-            problems.push("sources: at least one is needed".into());
+            problems.push("sources: at least one is needed, or none is written".into());
         }
         for (index, source) in self.sources.iter().enumerate() {
-            if let Err(error) = Template::parse(&source.topic) {
-                problems.push(format!("sources[{index}].topic: {error}"));
-            }
-            if source.fields.len() > MAX_FIELDS {
-                problems.push(format!("sources[{index}].fields: at most {MAX_FIELDS}"));
-            }
-            let leaf = |path: &String| path.rsplit('.').next().map(str::to_owned);
-            let leaves: BTreeSet<_> = source.fields.iter().map(leaf).collect();
-            if leaves.len() < source.fields.len() {
-                let problem = "two end in the same name, which names their sensor";
-                problems.push(format!("sources[{index}].fields: {problem}"));
-            }
-            if source.fields.is_empty() && source.time.is_some() {
-                problems.push(format!("sources[{index}].time: only together with fields"));
-            }
+            let found = source.problems().into_iter();
+            problems.extend(found.map(|problem| format!("sources[{index}].{problem}")));
         }
         let prefixes = [("outputs.prefix", Some(&self.outputs.prefix))];
         let sync = ("sync.prefix", self.sync.as_ref().map(|sync| &sync.prefix));
@@ -575,6 +547,7 @@ fn section_problems(table: &toml::Table) -> Vec<String> {
             "clock" => parse_section::<ClockConfig>(value),
             "outputs" => parse_section::<OutputsConfig>(value),
             "sources" => parse_section::<Vec<SourceConfig>>(value),
+            "sensors" => parse_section::<SensorsConfig>(value),
             "gateway" | "board" | "state_dir" => parse_section::<String>(value),
             _ => Err(vec!["unknown key".to_owned()]),
         };
@@ -582,7 +555,7 @@ fn section_problems(table: &toml::Table) -> Vec<String> {
             problems.push(format!("{name}: {problem}"));
         }
     }
-    for needed in ["gateway", "state_dir", "mqtt", "sources"] {
+    for needed in ["gateway", "state_dir", "mqtt"] {
         if !table.contains_key(needed) {
             problems.push(format!("missing field `{needed}`"));
         }
@@ -625,8 +598,11 @@ mod tests {
     "#;
 
     #[test]
-    fn four_lines_are_enough() {
-        let config = AgentConfig::parse(SMALL).unwrap();
+    fn three_lines_are_enough() {
+        let without = SMALL.lines().filter(|line| !line.contains("sources"));
+        let config = AgentConfig::parse(&without.collect::<Vec<_>>().join("\n")).unwrap();
+        assert_eq!(config.sources, every_topic());
+        assert_eq!(config.sources[0].reads(), Reads::Format(FormatChoice::Auto));
         assert_eq!(config.mqtt.url.port, 1883);
         assert_eq!(config.days, DaysConfig::default());
     }
@@ -683,6 +659,7 @@ mod tests {
         assert_eq!(example.http, HttpConfig::default());
         assert_eq!(example.clock, ClockConfig::default());
         assert_eq!(example.outputs, OutputsConfig::default());
+        assert_eq!(example.sensors, SensorsConfig::default());
         let sync = example.sync.unwrap();
         assert_eq!(sync.prefix, default_prefix());
         assert_eq!(sync.catch_up_kb_per_s, default_catch_up());

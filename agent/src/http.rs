@@ -28,6 +28,7 @@ use crate::{
     logging,
     metrics::{Counter, Metrics, rss_kb},
     mqtt::Version,
+    seen::Seen,
     slots::ActiveModel,
     store::Store,
 };
@@ -50,6 +51,8 @@ pub struct Status {
     pub metrics: Arc<Metrics>,
     /// Why the agent is not well.
     pub health: Arc<Health>,
+    /// What the broker carries.
+    pub seen: Arc<Seen>,
     /// The version of MQTT spoken with the sensor broker.
     pub mqtt_version: watch::Receiver<Option<Version>>,
     /// The store.
@@ -120,6 +123,7 @@ impl Status {
             "evicted_chunk_days": stats.evicted_chunk_days,
             "evicted_sensor_days": stats.evicted_sensor_days,
             "damaged_records": stats.damaged,
+            "seen": self.seen.document(),
             "flash": {
                 "written_kb": count(Counter::FlashWritten) / 1_024,
                 "kb_per_day": count(Counter::FlashPerDay) / 1_024,

@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod mqtt;
 pub mod pipeline;
 mod run;
+pub mod seen;
 pub mod site_days;
 pub mod slots;
 pub mod store;

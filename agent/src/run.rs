@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daywise_core::decode::template::Template;
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
@@ -29,6 +28,7 @@ use crate::{
     metrics::Metrics,
     mqtt::{ACK_QUEUE, BURST_QUEUE, Session, Settings},
     pipeline::{Links, Pipeline},
+    seen::Seen,
     slots::{Slots, SlotsError},
     store::{self, Remedy, Store, StoreError, StoreOptions, in_words},
     sync::{Parts, Sync, SyncError},
@@ -152,6 +152,7 @@ impl Agent {
         let slots = open_slots(&config.state_dir)?;
         let metrics = Arc::new(Metrics::default());
         let heartbeat = Arc::new(Heartbeat::default());
+        let seen = Arc::new(Seen::default());
         let (model_sender, model) = watch::channel(slots.active_model());
         let (update_sender, update) = watch::channel(daywise_core::wire::UpdateState::Idle);
         let outbox_ready = Arc::new(Notify::new());
@@ -163,6 +164,7 @@ impl Agent {
             metrics: Arc::clone(&metrics),
             health: Arc::clone(health),
             heartbeat: Arc::clone(&heartbeat),
+            seen: Arc::clone(&seen),
         };
         let pipeline =
             Pipeline::new(config, calendar, store.clone(), links).map_err(RunError::Store)?;
@@ -173,6 +175,7 @@ impl Agent {
             started: Instant::now(),
             metrics,
             health: Arc::clone(health),
+            seen,
             mqtt_version: session.version(),
             store: store.clone(),
             model,
@@ -298,7 +301,7 @@ async fn wait_for_signal() -> Result<(), RunError> {
 }
 
 fn session(config: &AgentConfig, metrics: Arc<Metrics>) -> Session {
-    let templates = config.sources.iter().filter_map(|source| Template::parse(&source.topic).ok());
+    let templates = config.sources.iter().filter_map(|source| source.template().ok());
     let mut filters: Vec<String> = templates.map(|template| template.filter().to_owned()).collect();
     // A tick on a topic that a source covers must not be subscribed to twice: brokers order
     // messages within a subscription, and the ticks have to stay between the readings.
@@ -309,6 +312,9 @@ fn session(config: &AgentConfig, metrics: Arc<Metrics>) -> Session {
     }
     filters.sort();
     filters.dedup();
+    // Where filters overlap a broker may send a message for each of them.
+    let all = filters.clone();
+    filters.retain(|one| !all.iter().any(|other| other != one && takes_all_of(other, one)));
     let client_id = config.mqtt.client_id.clone();
     let client_id = client_id.unwrap_or_else(|| format!("daywise-{}", config.gateway));
     let settings = Settings {
@@ -320,6 +326,20 @@ fn session(config: &AgentConfig, metrics: Arc<Metrics>) -> Session {
         keep_alive: KEEP_ALIVE,
     };
     Session::new(settings, metrics)
+}
+
+/// Whether a topic filter takes every topic that another one takes.
+fn takes_all_of(filter: &str, other: &str) -> bool {
+    let (mut levels, mut others) = (filter.split('/'), other.split('/'));
+    loop {
+        match (levels.next(), others.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some(_), Some("#")) => return false,
+            (Some("+"), Some(_)) => {}
+            (Some(level), Some(other)) if level == other => {}
+            _ => return false,
+        }
+    }
 }
 
 /// Opens the store of a config.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use daywise_core::time::{ClockChange, LocalDate, LocalDay, UtcMillis};
+use jiff::civil::DateTime;
 
 use crate::calendar::Calendar;
 
@@ -36,6 +37,12 @@ impl SiteDays {
     /// Forgets the days before `date`, of which nothing is kept.
     pub fn forget_before(&mut self, date: LocalDate) {
         self.known = self.known.split_off(&date);
+    }
+
+    /// The instant at which the site's clock shows `wall`; of two, the one nearer to `now`.
+    #[must_use]
+    pub fn local_to_utc(&self, wall: DateTime, now: UtcMillis) -> Option<UtcMillis> {
+        self.calendar.local_to_utc_near(wall, now)
     }
 
     /// The day with that date.

@@ -4,11 +4,16 @@
 //! The stream's receive times are the clock. Readings are kept in a store of their own for the
 //! time of the command, because what is a repeat is decided by what the store holds. Days close
 //! and are forgotten as they would be on the gateway.
+//!
+//! A collection of samples, whose lines do not all say when they were received, has no such time:
+//! each line is judged alone, and no reading is too old or too new.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 use daywise_core::{
-    decode::format,
+    collect::Limits,
+    decode::{Format, format},
+    duration::HumanDuration,
     reading::Refusal,
     time::{LocalDay, UtcMillis},
 };
@@ -18,11 +23,12 @@ use tempfile::TempDir;
 use super::{
     CommandError,
     output::Output,
-    recorded::{Recorded, RecordedMessage},
+    recorded::{self, Recorded, RecordedMessage},
     report,
 };
 use crate::{
     calendar::Calendar,
+    clock::{Clock, system_now},
     config::{AgentConfig, ClockSource, ConfigError},
     intake::{Intake, Message, Status, Verdict},
     store::{Prune, Store, StoreError, StoreOptions},
@@ -46,13 +52,14 @@ const COLUMNS: [&str; 12] = [
 const MESSAGES_PER_COMMIT: usize = 1_024;
 /// Journal records between two folds; the store is asked about many readings here.
 const FOLD_RECORDS: u64 = 16;
-/// The topics of a stream without a config: each is a sensor, named by its topic.
+/// What a stream without a config is read by: every topic, each in its own format.
 const ANY_TOPIC: &str = r#"
     gateway = "decode"
     state_dir = "."
     mqtt = { url = "mqtt://localhost" }
-    sources = [{ topic = "{sensor#}" }]
 "#;
+/// Longer ago, or further ahead, than any sample: two centuries.
+const ANY_TIME: HumanDuration = HumanDuration::from_secs(200 * 365 * 86_400);
 
 /// Shows what the running agent would make of a recorded broker stream.
 #[derive(Clone, Debug, clap::Args)]
@@ -63,7 +70,7 @@ pub struct DecodeArgs {
     /// The site's time zone, an IANA name or a fixed offset such as +01:00
     #[arg(long, value_name = "TZ")]
     pub timezone: Calendar,
-    /// The agent's config, for its sources and limits; else every topic is a sensor
+    /// The agent's config, for its sources and limits; else every topic is read
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where the rows go: .csv, .csv.gz, or - for the standard output
@@ -120,9 +127,15 @@ pub fn run(args: &DecodeArgs) -> Result<DecodeSummary, CommandError> {
     config.clock.source = ClockSource::Topic;
     // Told by the receive times alone: no message of the recording is a tick.
     config.clock.topic = String::new();
+    let are_samples = recorded::are_samples(&args.jsonl).map_err(CommandError::Input)?;
+    if are_samples {
+        config.days.grace = ANY_TIME;
+        config.days.retention = ANY_TIME;
+        config.days.max_future = ANY_TIME;
+    }
     let mut stream =
         Recorded::open(&args.jsonl, args.timezone.clone()).map_err(CommandError::Input)?;
-    let mut decoder = Decoder::new(&config, args)?;
+    let mut decoder = Decoder::new(&config, args, are_samples)?;
     while let Some(line) = stream.next_line().map_err(CommandError::Input)? {
         match line {
             Ok(message) => decoder.take(message)?,
@@ -144,6 +157,9 @@ struct About {
 
 struct Decoder {
     intake: Intake,
+    /// Each line is judged alone.
+    are_samples: bool,
+    limits: Limits,
     store: Store,
     folder: TempDir,
     retention_days: i32,
@@ -155,21 +171,27 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn new(config: &AgentConfig, args: &DecodeArgs) -> Result<Self, CommandError> {
+    fn new(
+        config: &AgentConfig,
+        args: &DecodeArgs,
+        are_samples: bool,
+    ) -> Result<Self, CommandError> {
         let folder = tempfile::tempdir()
             .map_err(|source| CommandError::Output { path: std::env::temp_dir(), source })?;
         let failed = |source| CommandError::Scratch { path: folder.path().to_owned(), source };
         let store = Store::open(&folder.path().join("store"), &StoreOptions::default());
         let store = store.map_err(failed)?.store;
+        let (metrics, seen) = (Arc::default(), Arc::default());
         let mut intake =
-            Intake::new(config, args.timezone.clone(), &store, std::sync::Arc::default())
-                .map_err(failed)?;
+            Intake::new(config, args.timezone.clone(), &store, metrics, seen).map_err(failed)?;
         intake.verdicts = Some(Vec::new());
         let mut output = Output::create(&args.out)?;
         output.row(COLUMNS)?;
         Ok(Self {
             first: intake.next_message(),
             intake,
+            are_samples,
+            limits: config.limits(),
             store,
             folder,
             retention_days: config.retention_days(),
@@ -182,8 +204,15 @@ impl Decoder {
     fn take(&mut self, message: RecordedMessage) -> Result<(), CommandError> {
         let RecordedMessage { line, at, topic, payload } = message;
         self.summary.lines += 1;
-        self.intake.clock.tick(at);
-        self.close_days()?;
+        if self.are_samples {
+            self.commit()?;
+            self.intake.forget_readings(self.limits);
+            self.intake.clock = Clock::of_ticks(UtcMillis::default());
+        }
+        self.intake.clock.tick(at.unwrap_or_else(system_now));
+        if !self.are_samples {
+            self.close_days()?;
+        }
         let taken = Message {
             topic: &topic,
             payload: &payload,
@@ -193,7 +222,8 @@ impl Decoder {
         };
         self.intake.take(&taken);
         self.intake.heard.clear();
-        self.abouts.push(About { line, recv: Some(at), topic, format: format(&payload) });
+        let format = self.intake.format.map_or_else(|| format(&payload), Format::name);
+        self.abouts.push(About { line, recv: at, topic, format });
         if self.abouts.len() >= MESSAGES_PER_COMMIT { self.commit() } else { Ok(()) }
     }
 
@@ -248,6 +278,9 @@ impl Decoder {
     }
 
     fn keep(&mut self) -> Result<(), StoreError> {
+        if self.are_samples {
+            return self.intake.resolve(&self.store);
+        }
         if self.intake.batch.is_empty() {
             return Ok(());
         }
@@ -290,7 +323,7 @@ impl Decoder {
             about.line.to_string(),
             text(about.recv.map(|at| at.to_string())),
             about.topic.clone(),
-            if sensor.is_some() { about.format.to_owned() } else { String::new() },
+            about.format.to_owned(),
             id.to_owned(),
             quantity.map_or("", |quantity| quantity.name()).to_owned(),
             quantity.map_or("", |quantity| quantity.unit()).to_owned(),

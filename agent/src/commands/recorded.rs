@@ -1,5 +1,6 @@
 //! A recorded broker stream: one JSON object a line, with `recv`, `topic` and `payload` (text) or
-//! `payload_b64`.
+//! `payload_b64`; or a collection of samples: without `recv`, and `payload` also as hex digits,
+//! which `payload_encoding` then says.
 
 use std::{
     borrow::Cow,
@@ -27,8 +28,8 @@ const MAX_TOPIC_BYTES: usize = 65_535;
 pub(super) struct RecordedMessage {
     /// Its line in the file, from 1.
     pub(super) line: u64,
-    /// When it was received.
-    pub(super) at: UtcMillis,
+    /// When it was received; a sample may not say.
+    pub(super) at: Option<UtcMillis>,
     /// Its topic.
     pub(super) topic: String,
     /// Its content.
@@ -50,13 +51,15 @@ pub(super) struct Recorded {
 #[derive(Deserialize)]
 struct RecordedLine<'a> {
     #[serde(borrow)]
-    recv: Recv<'a>,
+    recv: Option<Recv<'a>>,
     #[serde(borrow)]
     topic: Cow<'a, str>,
     #[serde(borrow)]
     payload: Option<Cow<'a, str>>,
     #[serde(borrow)]
     payload_b64: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload_encoding: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -75,13 +78,19 @@ impl Recorded {
         Ok(Self { path: path.to_owned(), lines, calendar, rows: 0, refused })
     }
 
-    /// The next message; lines that hold none are counted and left out.
-    pub(super) fn next_message(&mut self) -> Result<Option<RecordedMessage>, InputError> {
+    /// The next message and when it was received; lines that lack either are counted and left out.
+    pub(super) fn next_message(
+        &mut self,
+    ) -> Result<Option<(UtcMillis, RecordedMessage)>, InputError> {
         while let Some(line) = self.next_line()? {
-            match line {
-                Ok(message) => return Ok(Some(message)),
-                Err((number, reason)) => self.refused.note(number, reason.name(), ""),
-            }
+            let (number, reason) = match line {
+                Ok(message) => match message.at {
+                    Some(at) => return Ok(Some((at, message))),
+                    None => (message.line, Refusal::BadTimestamp),
+                },
+                Err(unreadable) => unreadable,
+            };
+            self.refused.note(number, reason.name(), "");
         }
         Ok(None)
     }
@@ -118,11 +127,12 @@ impl Recorded {
 fn parse_recorded(
     text: &str,
     calendar: &mut Calendar,
-) -> Result<(UtcMillis, String, Vec<u8>), Refusal> {
+) -> Result<(Option<UtcMillis>, String, Vec<u8>), Refusal> {
     let line: RecordedLine<'_> = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
     let at = match line.recv {
-        Recv::Number(number) => timestamp::from_number(number)?,
-        Recv::Text(text) => read_time(&text, calendar)?,
+        Some(Recv::Number(number)) => Some(timestamp::from_number(number)?),
+        Some(Recv::Text(text)) => Some(read_time(&text, calendar)?),
+        None => None,
     };
     let topic = line.topic.into_owned();
     // A broker would cut the connection for these.
@@ -134,7 +144,11 @@ fn parse_recorded(
         return Err(Refusal::UnknownTopic);
     }
     let payload = match (line.payload, line.payload_b64) {
-        (Some(text), _) => text.into_owned().into_bytes(),
+        (Some(text), _) => match line.payload_encoding.as_deref() {
+            Some("hex") => decode_hex(&text).ok_or(Refusal::Malformed)?,
+            Some("base64") => decode_base64(&text).ok_or(Refusal::Malformed)?,
+            _ => text.into_owned().into_bytes(),
+        },
         (None, Some(text)) => decode_base64(&text).ok_or(Refusal::Malformed)?,
         (None, None) => return Err(Refusal::NoValue),
     };
@@ -143,6 +157,32 @@ fn parse_recorded(
         return Err(Refusal::TooLarge);
     }
     Ok((at, topic, payload))
+}
+
+/// Whether a file's messages are samples: one of them does not say when it was received.
+pub(super) fn are_samples(path: &Path) -> Result<bool, InputError> {
+    if path == Path::new("-") {
+        // It can be read once only.
+        return Ok(false);
+    }
+    let mut lines = Recorded::open(path, Calendar::utc())?;
+    while let Some(line) = lines.next_line()? {
+        if line.is_ok_and(|message| message.at.is_none()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Standard base64, padded or not.
@@ -177,16 +217,20 @@ mod tests {
     fn recorded_lines_are_taken_as_they_are() {
         let parse = |text: &str| parse_recorded(text, &mut Calendar::utc());
         let text = r#"{"recv":"2024-03-24T23:00:00.5Z","topic":"a/b","payload":"{\"v\":1}","x":1}"#;
-        let expected = (UtcMillis(1_711_321_200_500), "a/b".to_owned(), b"{\"v\":1}".to_vec());
+        let expected =
+            (Some(UtcMillis(1_711_321_200_500)), "a/b".to_owned(), b"{\"v\":1}".to_vec());
         assert_eq!(parse(text), Ok(expected));
         let bytes = parse(r#"{"recv":1711321200,"topic":"a","payload_b64":"//4B"}"#).unwrap();
         assert_eq!(bytes.2, [0xff, 0xfe, 1]);
+        let sample = parse(r#"{"topic":"a","payload":"87fF","payload_encoding":"hex"}"#).unwrap();
+        assert_eq!(sample, (None, "a".to_owned(), vec![0x87, 0xff]));
         for (text, reason) in [
             ("{", Refusal::Malformed),
             (r#"{"recv":"x","topic":"a","payload":""}"#, Refusal::BadTimestamp),
             (r#"{"recv":1711321200,"topic":"a/#","payload":""}"#, Refusal::UnknownTopic),
             (r#"{"recv":1711321200,"topic":"$SYS/x","payload":""}"#, Refusal::UnknownTopic),
             (r#"{"recv":1711321200,"topic":"a"}"#, Refusal::NoValue),
+            (r#"{"topic":"a","payload":"8","payload_encoding":"hex"}"#, Refusal::Malformed),
             (r#"{"recv":1711321200,"topic":"a","payload_b64":"?"}"#, Refusal::Malformed),
         ] {
             assert_eq!(parse(text).unwrap_err(), reason, "{text}");

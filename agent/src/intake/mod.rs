@@ -9,6 +9,7 @@
 //! The running agent and `decode` share this code; only what is done with a [`Verdict`] differs.
 
 mod batch;
+mod formats;
 mod redelivery;
 mod resolve;
 mod restore;
@@ -20,8 +21,8 @@ use std::sync::Arc;
 
 use daywise_core::{
     baseline::Baseline,
-    collect::{Accepted, Collector, Standing},
-    decode,
+    collect::{Accepted, Collector, Limits, Standing},
+    decode::{self, Devices, Format, Request},
     reading::{Reading, Refusal, Sample, SensorIx, check_value},
     time::{LocalDay, UtcMillis},
 };
@@ -37,6 +38,7 @@ use self::{
 use crate::{
     clock::Clock,
     metrics::{Counter, Metrics},
+    seen::Seen,
     site_days::SiteDays,
     store::{Held, SensorRecord, Store, StoreError},
 };
@@ -84,6 +86,15 @@ pub(crate) struct Intake {
     pub(crate) heard: Vec<SensorIx>,
     /// What was decided, while someone wants to know.
     pub(crate) verdicts: Option<Vec<Verdict>>,
+    /// What decoders want said to the sensors' broker.
+    pub(crate) requests: Vec<Request>,
+    /// The format of the last message, if it has one of its own.
+    pub(crate) format: Option<Format>,
+    devices: Devices,
+    seen: Arc<Seen>,
+    /// Where sensor ids are put together.
+    name: String,
+    learns_health: bool,
     redelivery: Redelivery,
     metrics: Arc<Metrics>,
     rules: times::TimeRules,
@@ -100,9 +111,15 @@ impl Intake {
         self.messages += 1;
         let is_repeat = self.redelivery.knows(message);
         let mut arriving = Arriving { message, is_repeat, is_to_be_known: false };
+        self.format = None;
         match self.routes.find(message.topic) {
             Route::Clock => return self.tick(message.payload),
             Route::Refused(reason) => self.leave_out(message, None, reason),
+            Route::Detect(source) => self.detect(&mut arriving, source),
+            Route::Format(source, format) => {
+                let is_new = self.routes.is_new(message.topic);
+                self.formatted(&mut arriving, source, format, is_new);
+            }
             Route::Sensor(number) => match decode::decode(message.payload) {
                 Ok(decoded) => self.reading(&mut arriving, number, decoded.ts, Ok(decoded.value)),
                 Err(reason) => self.leave_out(message, Some(number), reason),
@@ -124,6 +141,16 @@ impl Intake {
         self.resolve(store)?;
         let late_since = self.batch.late_since.unwrap_or(self.clock.now());
         store.append(&self.batch.as_batch(self.collector.settled_at(late_since)))
+    }
+
+    /// Forgets all readings, but not the sensors and what their devices have said of themselves.
+    pub(crate) fn forget_readings(&mut self, limits: Limits) {
+        let sensors = self.collector.sensor_count();
+        self.collector = Collector::new(limits);
+        (0..sensors).for_each(|_| {
+            self.collector.restore_sensor(Baseline::default());
+        });
+        self.batch.clear();
     }
 
     /// How many sensors were silent when the store was left.

@@ -29,7 +29,7 @@ impl Intake {
     ///
     /// # Errors
     /// The store cannot be read; nothing is decided then.
-    pub(super) fn resolve(&mut self, store: &Store) -> Result<(), StoreError> {
+    pub(crate) fn resolve(&mut self, store: &Store) -> Result<(), StoreError> {
         if self.batch.unsure.is_empty() {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use daywise_core::{
     baseline::Baseline,
     collect::Collector,
+    decode::Devices,
     reading::{Sample, SensorIx},
     time::{LocalDay, UtcMillis},
 };
@@ -16,6 +17,7 @@ use crate::{
     clock::Clock,
     config::AgentConfig,
     metrics::Metrics,
+    seen::Seen,
     site_days::{SiteDays, moved},
     store::{Store, StoreError},
 };
@@ -30,6 +32,7 @@ impl Intake {
         calendar: Calendar,
         store: &Store,
         metrics: Arc<Metrics>,
+        seen: Arc<Seen>,
     ) -> Result<Self, StoreError> {
         let mut collector = Collector::new(config.limits());
         let mut routes = Routes::new(config);
@@ -59,6 +62,12 @@ impl Intake {
             batch: Gathered::default(),
             heard: Vec::new(),
             verdicts: None,
+            requests: Vec::new(),
+            format: None,
+            devices: Devices::default(),
+            seen,
+            name: String::new(),
+            learns_health: config.sensors.health,
             redelivery: Redelivery::restored(store.deliveries()?),
             metrics,
             rules: TimeRules::new(config),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use daywise_core::{
     decode::{
-        check_sensor_id,
+        Format, check_sensor_id,
         fields::{self, Fields},
         template::{Template, Unidentified},
     },
@@ -13,7 +13,7 @@ use daywise_core::{
     reading::{Refusal, SensorIx},
 };
 
-use crate::config::{AgentConfig, ClockSource};
+use crate::config::{AgentConfig, ClockSource, FormatChoice, Reads, SensorsConfig};
 
 /// Topics remembered per allowed sensor: several topics may lead to one sensor, and unknown
 /// topics are remembered too. Beyond that a topic is matched each time.
@@ -24,6 +24,10 @@ const TOPICS_PER_SENSOR: usize = 4;
 pub(crate) enum Route {
     /// It is a tick of the clock.
     Clock,
+    /// To a source whose messages' format is to be found.
+    Detect(usize),
+    /// To a source, in this format.
+    Format(usize, Format),
     /// To the sensor with this number in [`Routes`].
     Sensor(usize),
     /// To several sensors, one for each field that the source names.
@@ -48,12 +52,15 @@ struct Known {
     /// Given with the first reading that is kept, so that a topic full of nonsense takes no
     /// sensor's place.
     ix: Option<SensorIx>,
+    /// The config leaves it out.
+    is_denied: bool,
 }
 
 /// A source as it is matched.
 #[derive(Debug)]
 struct Source {
     template: Template,
+    reads: Reads,
     quantity: Option<Quantity>,
     fields: Vec<String>,
     time: Option<String>,
@@ -64,9 +71,14 @@ struct Source {
 pub(crate) struct Routes {
     sources: Vec<Source>,
     clock_topic: Option<String>,
+    /// First levels of the topics that the agent and the server publish to.
+    own: Vec<String>,
+    sensors: SensorsConfig,
     topics: HashMap<String, Route>,
     max_topics: usize,
     numbers: HashMap<String, usize>,
+    /// The same by the id in small letters.
+    folded: HashMap<String, usize>,
     known: Vec<Known>,
     max_known: usize,
     /// Numbers of the sensors of topics with fields, a topic's beside each other.
@@ -81,8 +93,9 @@ impl Routes {
     pub(crate) fn new(config: &AgentConfig) -> Self {
         let parsed = config.sources.iter().filter_map(|source| {
             // The config was checked: every template parses.
-            Template::parse(&source.topic).ok().map(|template| Source {
+            source.template().ok().map(|template| Source {
                 template,
+                reads: source.reads(),
                 quantity: source.quantity,
                 fields: source.fields.clone(),
                 time: source.time.clone(),
@@ -92,9 +105,12 @@ impl Routes {
         Self {
             sources: parsed.collect(),
             clock_topic: clock_topic(config).map(str::to_owned),
+            own: own_topics(config),
+            sensors: config.sensors.clone(),
             topics: HashMap::new(),
             max_topics,
             numbers: HashMap::new(),
+            folded: HashMap::new(),
             known: Vec::new(),
             max_known: max_topics,
             rows: Vec::new(),
@@ -106,14 +122,25 @@ impl Routes {
     /// Takes back a stored sensor.
     pub(crate) fn add_sensor(&mut self, ix: SensorIx, id: String, quantity: Quantity) {
         self.note(ix, self.known.len());
-        self.numbers.insert(id.clone(), self.known.len());
+        self.add(id, quantity, Some(ix));
+    }
+
+    fn add(&mut self, id: String, quantity: Quantity, ix: Option<SensorIx>) -> usize {
+        let number = self.known.len();
+        self.numbers.insert(id.clone(), number);
+        if self.sensors.fold_case {
+            self.folded.entry(id.to_lowercase()).or_insert(number);
+        }
+        let is_denied = self.sensors.denies(&id);
         self.known.push(Known {
             id,
             quantity,
             clock: DeviceClock::default(),
             held: None,
-            ix: Some(ix),
+            ix,
+            is_denied,
         });
+        number
     }
 
     pub(crate) fn find(&mut self, topic: &str) -> Route {
@@ -121,19 +148,82 @@ impl Routes {
             return *route;
         }
         let route = self.identify(topic);
+        // What format it is in is known only once a message was read.
+        if !matches!(route, Route::Detect(_) | Route::Format(..)) {
+            self.put(topic, route);
+        }
+        route
+    }
+
+    fn put(&mut self, topic: &str, route: Route) {
         if self.topics.len() < self.max_topics {
             self.topics.insert(topic.to_owned(), route);
         }
-        route
+    }
+
+    /// Whether nothing is remembered of a topic.
+    pub(super) fn is_new(&self, topic: &str) -> bool {
+        !self.topics.contains_key(topic)
+    }
+
+    /// A topic's messages are in this format.
+    pub(super) fn remember(&mut self, topic: &str, source: usize, format: Format) {
+        self.put(topic, Route::Format(source, format));
+    }
+
+    /// A topic's messages are never readings.
+    pub(super) fn remember_nothing(&mut self, topic: &str) {
+        self.put(topic, Route::Refused(Refusal::NotASensor));
+    }
+
+    /// What a topic's messages are is to be found anew.
+    pub(super) fn forget(&mut self, topic: &str) {
+        self.topics.remove(topic);
+    }
+
+    /// Whether a source's messages may be in several formats.
+    pub(super) fn may_differ(&self, source: usize) -> bool {
+        let reads = self.sources.get(source).map(|source| source.reads);
+        reads == Some(Reads::Format(FormatChoice::Auto))
+    }
+
+    /// The device's name, where a source's topics say it.
+    pub(super) fn device<'t>(&self, source: usize, topic: &'t str) -> Option<&'t str> {
+        let template = &self.sources.get(source)?.template;
+        let captured = template.names_sensor().then(|| template.matches(topic)).flatten()?;
+        Some(captured.sensor)
+    }
+
+    /// The number of the sensor that a message in a source names.
+    pub(super) fn named_sensor(
+        &mut self,
+        id: &str,
+        source: usize,
+        quantity: Quantity,
+    ) -> Result<usize, Refusal> {
+        let given = self.sources.get(source).and_then(|source| source.quantity);
+        self.number(id, given.unwrap_or(quantity))
     }
 
     fn identify(&mut self, topic: &str) -> Route {
         if self.clock_topic.as_deref() == Some(topic) {
             return Route::Clock;
         }
+        if self.is_own(topic) {
+            return Route::Refused(Refusal::NotASensor);
+        }
         let mut reason = Refusal::UnknownTopic;
         let mut found = None;
         for (place, source) in self.sources.iter().enumerate() {
+            if let Reads::Format(choice) = source.reads {
+                if source.template.matches(topic).is_none() {
+                    continue;
+                }
+                return match choice {
+                    FormatChoice::Auto => Route::Detect(place),
+                    FormatChoice::Is(format) => Route::Format(place, format),
+                };
+            }
             match source.template.try_identify(topic, source.quantity) {
                 Ok((id, quantity)) => {
                     found = Some((place, id, quantity));
@@ -147,7 +237,7 @@ impl Routes {
         let fields = self.sources.get(place).map(|source| source.fields.as_slice());
         let fields = fields.unwrap_or_default();
         if fields.is_empty() {
-            return self.number(id, quantity).map_or_else(Route::Refused, Route::Sensor);
+            return self.number(&id, quantity).map_or_else(Route::Refused, Route::Sensor);
         }
         let given = self.sources.get(place).and_then(|source| source.quantity);
         let ids: Vec<(String, Quantity)> = fields
@@ -161,30 +251,38 @@ impl Routes {
             .map_or_else(Route::Refused, |first| Route::Fields { source: place, first })
     }
 
-    fn number(&mut self, id: String, quantity: Quantity) -> Result<usize, Refusal> {
-        if let Some(&number) = self.numbers.get(&id) {
-            return Ok(number);
-        }
-        if check_sensor_id(&id).is_err() {
-            return Err(Refusal::BadSensor);
-        }
-        self.push(id, quantity)
+    fn is_own(&self, topic: &str) -> bool {
+        let under = |prefix: &String| {
+            topic.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.own.iter().any(under)
     }
 
-    fn push(&mut self, id: String, quantity: Quantity) -> Result<usize, Refusal> {
+    fn number(&mut self, id: &str, quantity: Quantity) -> Result<usize, Refusal> {
+        let number = match self.numbers.get(id) {
+            Some(&number) => number,
+            None => self.new_number(id, quantity)?,
+        };
+        let is_denied = self.known.get(number).is_some_and(|known| known.is_denied);
+        if is_denied { Err(Refusal::Denied) } else { Ok(number) }
+    }
+
+    fn new_number(&mut self, id: &str, quantity: Quantity) -> Result<usize, Refusal> {
+        if check_sensor_id(id).is_err() {
+            return Err(Refusal::BadSensor);
+        }
+        if self.sensors.fold_case
+            && let Some(&number) = self.folded.get(&id.to_lowercase())
+        {
+            if self.numbers.len() < self.max_topics {
+                self.numbers.insert(id.to_owned(), number);
+            }
+            return Ok(number);
+        }
         if self.known.len() >= self.max_known {
             return Err(Refusal::TooManySensors);
         }
-        let number = self.known.len();
-        self.numbers.insert(id.clone(), number);
-        self.known.push(Known {
-            id,
-            quantity,
-            clock: DeviceClock::default(),
-            held: None,
-            ix: None,
-        });
-        Ok(number)
+        Ok(self.add(id.to_owned(), quantity, None))
     }
 
     /// One list of numbers for each topic with fields, so that a route stays a few bytes.
@@ -194,7 +292,7 @@ impl Routes {
         ids: Vec<(String, Quantity)>,
     ) -> Result<usize, Refusal> {
         let numbers: Result<Vec<usize>, Refusal> =
-            ids.into_iter().map(|(id, quantity)| self.number(id, quantity)).collect();
+            ids.into_iter().map(|(id, quantity)| self.number(&id, quantity)).collect();
         let mut numbers = numbers?;
         // A source's fields of one device always lead to the same sensors.
         let device = numbers.first().map(|number| (source, *number));
@@ -279,6 +377,13 @@ impl Routes {
 /// The clock source decides whether ticks are listened to.
 fn clock_topic(config: &AgentConfig) -> Option<&str> {
     (config.clock.source == ClockSource::Topic).then_some(config.clock.topic.as_str())
+}
+
+/// The topics of our own that may come back by a source that takes everything. Replies and ticks
+/// are no readings.
+fn own_topics(config: &AgentConfig) -> Vec<String> {
+    let sync = config.sync.as_ref().map(|sync| sync.prefix.clone());
+    sync.into_iter().chain([format!("{}/{}", config.outputs.prefix, config.gateway)]).collect()
 }
 
 #[cfg(test)]

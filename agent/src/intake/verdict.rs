@@ -24,8 +24,13 @@ impl Status {
     /// What a reason to leave something out amounts to.
     pub(super) fn left_out(reason: Refusal) -> Self {
         match reason {
-            Refusal::Duplicate => Self::Duplicate(reason),
-            Refusal::UnknownTopic | Refusal::Stale => Self::Ignored(reason),
+            Refusal::Duplicate | Refusal::Cached => Self::Duplicate(reason),
+            Refusal::UnknownTopic
+            | Refusal::Stale
+            | Refusal::DeviceHealth
+            | Refusal::NotASensor
+            | Refusal::Denied
+            | Refusal::Simulated => Self::Ignored(reason),
             _ => Self::Refused(reason),
         }
     }

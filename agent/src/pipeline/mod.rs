@@ -23,7 +23,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daywise_core::{clock_trust::ClockEvent, features::FeatureSet, time::UtcMillis};
+use daywise_core::{
+    clock_trust::ClockEvent, decode::Request, features::FeatureSet, time::UtcMillis,
+};
+use rumqttc::QoS;
 use tokio::{
     sync::{
         Notify,
@@ -44,6 +47,7 @@ use crate::{
     intake::{Intake, Message},
     metrics::{Counter, Metrics},
     mqtt::{Acks, Burst, Delivery, Outputs},
+    seen::Seen,
     slots::ActiveModel,
     store::{Store, StoreError, in_words},
     watchdog::Heartbeat,
@@ -78,6 +82,8 @@ pub struct Links {
     pub health: Arc<Health>,
     /// Where the pipeline says that it moves.
     pub heartbeat: Arc<Heartbeat>,
+    /// What the broker carries is noted there.
+    pub seen: Arc<Seen>,
 }
 
 /// The pipeline; see the module.
@@ -115,7 +121,13 @@ impl Pipeline {
         store: Arc<Store>,
         links: Links,
     ) -> Result<Self, StoreError> {
-        let intake = Intake::new(config, calendar, &store, Arc::clone(&links.metrics))?;
+        let intake = Intake::new(
+            config,
+            calendar,
+            &store,
+            Arc::clone(&links.metrics),
+            Arc::clone(&links.seen),
+        )?;
         Ok(Self {
             gateway: config.gateway.clone(),
             output_prefix: config.outputs.prefix.clone(),
@@ -207,6 +219,9 @@ impl Pipeline {
             if self.policy.is_full(self.intake.batch.len()) {
                 self.commit(acks, stop).await?;
             }
+        }
+        for Request::Publish { topic, payload } in self.intake.requests.drain(..) {
+            self.links.outputs.publish(topic, payload, QoS::AtMostOnce, false);
         }
         self.intake.heard.drain(..).for_each(|sensor| self.live.changed(sensor));
         if self.intake.batch.is_empty() {

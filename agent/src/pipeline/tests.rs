@@ -59,6 +59,7 @@ fn pipeline_in(dir: &Path, zone: &str) -> Pipeline {
         outputs,
         health: Arc::default(),
         heartbeat: Arc::default(),
+        seen: Arc::default(),
         metrics,
     };
     let calendar = Calendar::new(zone).unwrap();

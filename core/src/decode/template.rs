@@ -155,6 +155,15 @@ impl Template {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let template = Self::parse_topics(text)?;
+        if template.names_sensor() { Ok(template) } else { Err(TemplateError::NoSensor) }
+    }
+
+    /// Parses a template that need not name the sensor: the messages' format does.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse_topics(text: &str) -> Result<Self, TemplateError> {
         if text.is_empty() || text.len() > MAX_TEMPLATE_BYTES {
             return Err(TemplateError::Length { found: text.len() });
         }
@@ -193,13 +202,20 @@ impl Template {
             if middle == Middle::None { &mut front } else { &mut back }.push(level);
         }
         match (sensors, quantities) {
-            (0, _) => return Err(TemplateError::NoSensor),
+            (0, 1..) => return Err(TemplateError::NoSensor),
             (2.., _) => return Err(TemplateError::Repeated { name: "sensor" }),
             (_, 2..) => return Err(TemplateError::Repeated { name: "quantity" }),
             _ => {}
         }
         let filter = filter_of(&front, middle);
         Ok(Self { text: text.to_string(), filter, front, middle, back })
+    }
+
+    /// Whether a topic says which sensor it is of.
+    #[must_use]
+    pub fn names_sensor(&self) -> bool {
+        self.middle == Middle::Sensor
+            || self.front.iter().chain(&self.back).any(|level| *level == Level::Sensor)
     }
 
     /// The template as it was written.

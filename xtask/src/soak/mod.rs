@@ -144,8 +144,10 @@ fn follow(
         let is_last = next_day + 1 == i64::from(args.days);
         let closed_ms = readings::START_MS + (next_day + 1) * DAY_MS + CLOSED_MS;
         let due = if is_last { closed_ms - CLOSED_MS / 2 } else { closed_ms };
-        let is_idle = !is_last || status.count("open_days") == 0;
-        if now_ms >= due && is_idle {
+        // The clock change puts the last readings an hour into one more day, which stays open.
+        let sensor_days = u64::from(args.sensors) * u64::from(args.days);
+        let is_done = !is_last || status.count("sensor_days") >= sensor_days;
+        if now_ms >= due && is_done {
             figures.take_day(&status, gateway.store_bytes());
             next_day += 1;
         }

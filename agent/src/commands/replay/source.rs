@@ -115,8 +115,8 @@ impl Messages {
                     let payload = format!("{{\"ts\":{},\"value\":{:?}}}", row.at.0, row.value);
                     Message::reading(row.at, topic, payload.into_bytes())
                 }),
-                Rows::Recorded(recorded) => recorded.next_message()?.map(|recorded| {
-                    let RecordedMessage { at, topic, payload, .. } = recorded;
+                Rows::Recorded(recorded) => recorded.next_message()?.map(|(at, recorded)| {
+                    let RecordedMessage { topic, payload, .. } = recorded;
                     Message::reading(at, topic, payload)
                 }),
             };
