@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{reading::Sample, time::LocalDay};
+use crate::{quantity::Quantity, rate, reading::Sample, time::LocalDay};
 
 /// A sensor-day's samples: inside the day, ascending in time, one per instant.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,17 @@ impl Chunk {
         samples.sort_by_key(|sample| sample.at);
         samples.dedup_by_key(|sample| sample.at);
         Self { day, samples }
+    }
+
+    /// What is learnt of a sensor of this quantity: the readings, or how fast a counter ran from
+    /// each to the next.
+    #[must_use]
+    pub fn learnt_as(self, quantity: Quantity) -> Self {
+        if quantity.of_total().is_none() {
+            return self;
+        }
+        let samples = rate::all(quantity, &self.samples).collect();
+        Self { day: self.day, samples }
     }
 
     /// The day.
@@ -87,6 +98,15 @@ mod tests {
         let full: Vec<(i64, f64)> = (0..24).map(|hour| (hour * HOUR_MS, 1.0)).collect();
         assert_eq!(chunk(&full).coverage(), 1.0);
         assert_eq!(chunk(&[(0, 1.0)]).coverage(), 0.0);
+    }
+
+    #[test]
+    fn of_a_counter_the_rate_is_learnt() {
+        let counter = chunk(&[(0, 5.0), (2 * HOUR_MS, 25.0), (HOUR_MS, 15.0)]);
+        let learnt = counter.clone().learnt_as(Quantity::EnergyTotal);
+        let held: Vec<(i64, f64)> = learnt.samples().iter().map(|s| (s.at.0, s.value)).collect();
+        assert_eq!(held, [(HOUR_MS, 10.0), (2 * HOUR_MS, 10.0)]);
+        assert_eq!(counter.clone().learnt_as(Quantity::Energy), counter);
     }
 
     use proptest::prelude::*;

@@ -11,6 +11,8 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{
     baseline::Baseline,
+    quantity::Quantity,
+    rate,
     reading::{Reading, Refusal, Sample, SensorIx},
     silence::Pace,
     time::{LocalDate, LocalDay, UtcMillis},
@@ -47,7 +49,9 @@ pub struct DaySoFar {
     pub date: LocalDate,
     /// Samples so far.
     pub samples: u32,
-    /// Their mean.
+    /// How many of them the figures are of: of a counter, those that had one before them.
+    pub measured: u32,
+    /// The mean of the values, or of a counter's rate.
     pub mean: f64,
     /// The smallest.
     pub min: f64,
@@ -56,15 +60,19 @@ pub struct DaySoFar {
 }
 
 impl DaySoFar {
-    fn starting_with(date: LocalDate, value: f64) -> Self {
-        Self { date, samples: 1, mean: value, min: value, max: value }
+    fn new(date: LocalDate) -> Self {
+        let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
+        Self { date, samples: 0, measured: 0, mean: 0.0, min, max }
     }
 
-    fn add(&mut self, value: f64) {
+    fn add(&mut self, measured: Option<f64>) {
         self.samples = self.samples.saturating_add(1);
-        self.mean += (value - self.mean) / f64::from(self.samples);
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
+        if let Some(value) = measured {
+            self.measured = self.measured.saturating_add(1);
+            self.mean += (value - self.mean) / f64::from(self.measured);
+            self.min = self.min.min(value);
+            self.max = self.max.max(value);
+        }
     }
 }
 
@@ -79,6 +87,8 @@ pub struct SensorState {
     pub baseline: Baseline,
     /// How often it reports.
     pub pace: Pace,
+    /// What it measures.
+    quantity: Quantity,
     /// When the gateway last heard of it.
     heard: Option<UtcMillis>,
     /// It was told to be silent, and had last been heard then.
@@ -101,12 +111,21 @@ impl SensorState {
         self.open.iter().max_by_key(|day| day.date)
     }
 
-    fn add(&mut self, day: &LocalDay, sample: Sample) {
+    /// What a new reading says: its value, or how fast a counter has run since the last one.
+    fn measured(&self, sample: Sample) -> Option<f64> {
+        if self.quantity.of_total().is_none() {
+            return Some(sample.value);
+        }
+        self.last.and_then(|last| rate::between(self.quantity, last, sample))
+    }
+
+    fn add(&mut self, day: &LocalDay, measured: Option<f64>) {
         if let Some(so_far) = self.open.iter_mut().find(|so_far| so_far.date == day.date) {
-            so_far.add(sample.value);
+            so_far.add(measured);
             return;
         }
-        let started = DaySoFar::starting_with(day.date, sample.value);
+        let mut started = DaySoFar::new(day.date);
+        started.add(measured);
         if let Err(started) = self.open.push(started)
             && let Some(oldest) = self.open.iter_mut().min_by_key(|so_far| so_far.date)
             && oldest.date < started.date
@@ -219,6 +238,13 @@ impl Collector {
         self.sensors.push(SensorState { baseline, ..SensorState::default() });
     }
 
+    /// Says what a sensor measures: of a counter the rate is looked at.
+    pub fn measures(&mut self, sensor: SensorIx, quantity: Quantity) {
+        if let Some(state) = self.sensor_mut(sensor) {
+            state.quantity = quantity;
+        }
+    }
+
     /// Checks the time of a reading that belongs to `day`. [`Self::judge`] does so too; before a
     /// sensor is given its number, so that nonsense takes no sensor's place.
     ///
@@ -274,13 +300,15 @@ impl Collector {
                 state.pace.learn(gap);
             }
             state.heard = state.heard.max(Some(now));
+            let measured = state.measured(sample);
             if state.last.is_none_or(|last| last.at < sample.at) {
                 state.last = Some(sample);
                 let hour = day.wall_hour(sample.at);
-                state.live_score = state.baseline.live_score(hour, sample.value);
+                let score = |value| state.baseline.live_score(hour, value);
+                state.live_score = measured.and_then(score);
             }
             if is_open || can_open {
-                state.add(day, sample);
+                state.add(day, measured);
             }
         }
         if is_open {
@@ -377,7 +405,8 @@ impl Collector {
     pub fn restore(&mut self, date: LocalDate, sensor: SensorIx, sample: Sample) {
         let Some(day) = self.open.get(&date).copied() else { return };
         let Some(state) = self.sensor_mut(sensor) else { return };
-        state.add(&day, sample);
+        let measured = state.measured(sample);
+        state.add(&day, measured);
         if state.last.is_none_or(|last| last.at < sample.at) {
             state.last = Some(sample);
         }
@@ -435,6 +464,27 @@ pub fn repeat(held: f64, value: f64) -> Refusal {
 mod tests {
     use super::*;
     use crate::time::{DAY_MS, HOUR_MS};
+
+    #[test]
+    fn of_a_counter_the_rate_is_shown_and_a_restart_changes_nothing() {
+        let day = LocalDay::utc(LocalDate(0));
+        let mut live = Collector::new(LIMITS);
+        let sensor = live.add_sensor(Baseline::default()).unwrap();
+        live.measures(sensor, Quantity::EnergyTotal);
+        let mut restored = Collector::new(LIMITS);
+        restored.restore_sensor(Baseline::default());
+        restored.measures(sensor, Quantity::EnergyTotal);
+        restored.restore_day(day);
+        for (hour, value) in [(1, 100.0), (2, 110.0), (3, 140.0)] {
+            let sample = Sample { at: UtcMillis(hour * HOUR_MS), value };
+            live.accept(sample.at, &day, Reading { sensor, sample });
+            restored.restore(day.date, sensor, sample);
+        }
+        let today = *live.sensor(sensor).unwrap().today().unwrap();
+        assert_eq!((today.samples, today.measured), (3, 2));
+        assert_eq!((today.mean, today.min, today.max), (20.0, 10.0, 30.0));
+        assert_eq!(restored.sensor(sensor).unwrap().today(), Some(&today));
+    }
 
     const LIMITS: Limits = Limits {
         grace_ms: 2 * HOUR_MS,

@@ -21,6 +21,7 @@ pub mod features;
 pub mod model;
 pub mod predict;
 pub mod quantity;
+pub mod rate;
 pub mod reading;
 pub mod silence;
 pub mod time;

@@ -178,13 +178,14 @@ fn write(
         set: args.set,
     };
     let mut file = FeaturesFile::create(&args.out, args.set)?;
-    for SensorDays { id, days, .. } in sensors {
+    for SensorDays { id, quantity, days } in sensors {
         for (date, samples) in days {
             let read = samples.len() as u64;
             let chunk = Chunk::new(args.timezone.day(date), samples);
             let held = chunk.samples().len() as u64;
             summary.refused.count(Refusal::Duplicate.name(), read - held);
-            if file.sensor_day(&id, &chunk, REVISION)? {
+            let chunk = chunk.learnt_as(quantity);
+            if file.sensor_day(&id, &chunk, held, REVISION)? {
                 summary.sensor_days += 1;
                 summary.samples += held;
             } else {
@@ -214,13 +215,19 @@ impl FeaturesFile {
     }
 
     /// Writes the day's row; `false` if it has too few samples to be described.
-    fn sensor_day(&mut self, id: &str, chunk: &Chunk, revision: u32) -> Result<bool, CommandError> {
+    fn sensor_day(
+        &mut self,
+        id: &str,
+        chunk: &Chunk,
+        held: u64,
+        revision: u32,
+    ) -> Result<bool, CommandError> {
         let Ok(features) = self.set.extract(chunk) else { return Ok(false) };
         let leading = [
             id.to_owned(),
             chunk.day().date.to_string(),
             revision.to_string(),
-            chunk.samples().len().to_string(),
+            held.to_string(),
             chunk.coverage().to_string(),
         ];
         // Display of a float is the shortest text that reads back the same.

@@ -301,6 +301,7 @@ impl Intake {
         }
         let ix = self.collector.add_sensor(Baseline::default())?;
         let (id, quantity) = self.routes.bind(number, ix);
+        self.collector.measures(ix, quantity);
         info!(sensor = %id, %quantity, "new sensor");
         self.batch.new_sensors.push(SensorRecord { ix, id, quantity });
         let offset = self.routes.device_clock(number).and_then(|clock| clock.offset_ms());

@@ -90,6 +90,7 @@ fn restore_sensors(
             collector.restore_sensor(Baseline::default());
         }
         collector.restore_sensor(stored_baseline(store, sensor.ix));
+        collector.measures(sensor.ix, sensor.quantity);
         routes.add_sensor(sensor.ix, sensor.id, sensor.quantity);
     }
     Ok(())

@@ -162,6 +162,7 @@ impl Pipeline {
         let id = id.to_owned();
         let chunk = Chunk::new(*day, self.store.chunk(day.date, sensor)?);
         let samples = u32::try_from(chunk.samples().len()).unwrap_or(u32::MAX);
+        let chunk = chunk.learnt_as(quantity);
         let features = self.set.extract(&chunk).ok();
         let earlier = self.store.day_record(day.date, sensor)?;
         if earlier.as_ref().is_some_and(|e| e.samples == samples && e.features == features) {

@@ -52,6 +52,7 @@ impl Pipeline {
             let Some(state) = self.intake.collector.sensor(sensor) else { continue };
             let Some(last) = state.last else { continue };
             let today = state.today();
+            let figures = today.filter(|day| day.measured > 0);
             let message = json!({
                 "sensor": id,
                 "quantity": quantity.name(),
@@ -61,9 +62,9 @@ impl Pipeline {
                 "score": state.live_score,
                 "day": today.map(|day| day.date.to_string()),
                 "samples": today.map(|day| day.samples),
-                "mean": today.map(|day| day.mean),
-                "min": today.map(|day| day.min),
-                "max": today.map(|day| day.max),
+                "mean": figures.map(|day| day.mean),
+                "min": figures.map(|day| day.min),
+                "max": figures.map(|day| day.max),
                 "silent": state.silent_since().is_some(),
                 "silent_since": state.silent_since().map(|since| since.to_string()),
             });
