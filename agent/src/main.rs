@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use daywise_agent::{
-    commands::{check, decode, features, inspect, predict, replay, status},
+    commands::{check, decode, features, inspect, predict, replay, sniff, status},
     config::{AgentConfig, ConfigError},
     logging,
 };
@@ -34,6 +34,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Shows what the running agent would make of a recorded broker stream.
     Decode(decode::DecodeArgs),
+    /// Listens to a broker and shows which sensors are there, with a config for them.
+    Sniff(sniff::SniffArgs),
     /// Publishes recorded readings as MQTT messages.
     Replay(replay::ReplayArgs),
     /// Shows what the agent holds and counts, while it runs or not.
@@ -73,6 +75,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Decode(args) => {
             decode::run(&args)?;
+        }
+        Command::Sniff(args) => {
+            runtime()?.block_on(sniff::run(&args))?;
         }
         Command::Replay(args) => {
             runtime()?.block_on(replay::run(&args))?;

@@ -8,8 +8,22 @@
 //! A collection of samples, whose lines do not all say when they were received, has no such time:
 //! each line is judged alone, and no reading is too old or too new.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+use super::{
+    CommandError,
+    output::Output,
+    recorded::{self, Recorded, RecordedMessage},
+    report,
+    scratch::{self, Scratch},
+};
+use crate::{
+    calendar::Calendar,
+    clock::{Clock, system_now},
+    config::AgentConfig,
+    intake::{Message, Status, Verdict},
+    store::{Prune, StoreError},
+};
 use daywise_core::{
     collect::Limits,
     decode::{Format, format},
@@ -18,21 +32,6 @@ use daywise_core::{
     time::{LocalDay, UtcMillis},
 };
 use serde::Serialize;
-use tempfile::TempDir;
-
-use super::{
-    CommandError,
-    output::Output,
-    recorded::{self, Recorded, RecordedMessage},
-    report,
-};
-use crate::{
-    calendar::Calendar,
-    clock::{Clock, system_now},
-    config::{AgentConfig, ClockSource, ConfigError},
-    intake::{Intake, Message, Status, Verdict},
-    store::{Prune, Store, StoreError, StoreOptions},
-};
 
 const COLUMNS: [&str; 12] = [
     "line",
@@ -52,12 +51,6 @@ const COLUMNS: [&str; 12] = [
 const MESSAGES_PER_COMMIT: usize = 1_024;
 /// Journal records between two folds; the store is asked about many readings here.
 const FOLD_RECORDS: u64 = 16;
-/// What a stream without a config is read by: every topic, each in its own format.
-const ANY_TOPIC: &str = r#"
-    gateway = "decode"
-    state_dir = "."
-    mqtt = { url = "mqtt://localhost" }
-"#;
 /// Longer ago, or further ahead, than any sample: two centuries.
 const ANY_TIME: HumanDuration = HumanDuration::from_secs(200 * 365 * 86_400);
 
@@ -118,15 +111,7 @@ impl fmt::Display for DecodeSummary {
 /// # Errors
 /// Config or stream cannot be used, or something cannot be written.
 pub fn run(args: &DecodeArgs) -> Result<DecodeSummary, CommandError> {
-    let mut config = match &args.config {
-        Some(path) => AgentConfig::load(path),
-        None => AgentConfig::parse(ANY_TOPIC)
-            .map_err(|problems| ConfigError::Problems { path: "decode".into(), problems }),
-    }
-    .map_err(CommandError::Config)?;
-    config.clock.source = ClockSource::Topic;
-    // Told by the receive times alone: no message of the recording is a tick.
-    config.clock.topic = String::new();
+    let mut config = scratch::config(args.config.as_ref())?;
     let are_samples = recorded::are_samples(&args.jsonl).map_err(CommandError::Input)?;
     if are_samples {
         config.days.grace = ANY_TIME;
@@ -156,12 +141,10 @@ struct About {
 }
 
 struct Decoder {
-    intake: Intake,
+    scratch: Scratch,
     /// Each line is judged alone.
     are_samples: bool,
     limits: Limits,
-    store: Store,
-    folder: TempDir,
     retention_days: i32,
     output: Output,
     /// The messages since the last commit; the first has the number `first`.
@@ -176,24 +159,14 @@ impl Decoder {
         args: &DecodeArgs,
         are_samples: bool,
     ) -> Result<Self, CommandError> {
-        let folder = tempfile::tempdir()
-            .map_err(|source| CommandError::Output { path: std::env::temp_dir(), source })?;
-        let failed = |source| CommandError::Scratch { path: folder.path().to_owned(), source };
-        let store = Store::open(&folder.path().join("store"), &StoreOptions::default());
-        let store = store.map_err(failed)?.store;
-        let (metrics, seen) = (Arc::default(), Arc::default());
-        let mut intake =
-            Intake::new(config, args.timezone.clone(), &store, metrics, seen).map_err(failed)?;
-        intake.verdicts = Some(Vec::new());
+        let scratch = Scratch::new(config, args.timezone.clone())?;
         let mut output = Output::create(&args.out)?;
         output.row(COLUMNS)?;
         Ok(Self {
-            first: intake.next_message(),
-            intake,
+            first: scratch.intake.next_message(),
+            scratch,
             are_samples,
             limits: config.limits(),
-            store,
-            folder,
             retention_days: config.retention_days(),
             output,
             abouts: Vec::new(),
@@ -206,10 +179,10 @@ impl Decoder {
         self.summary.lines += 1;
         if self.are_samples {
             self.commit()?;
-            self.intake.forget_readings(self.limits);
-            self.intake.clock = Clock::of_ticks(UtcMillis::default());
+            self.scratch.intake.forget_readings(self.limits);
+            self.scratch.intake.clock = Clock::of_ticks(UtcMillis::default());
         }
-        self.intake.clock.tick(at.unwrap_or_else(system_now));
+        self.scratch.intake.clock.tick(at.unwrap_or_else(system_now));
         if !self.are_samples {
             self.close_days()?;
         }
@@ -220,9 +193,9 @@ impl Decoder {
             is_again: false,
             is_retained: false,
         };
-        self.intake.take(&taken);
-        self.intake.heard.clear();
-        let format = self.intake.format.map_or_else(|| format(&payload), Format::name);
+        self.scratch.intake.take(&taken);
+        self.scratch.intake.heard.clear();
+        let format = self.scratch.intake.format.map_or_else(|| format(&payload), Format::name);
         self.abouts.push(About { line, recv: at, topic, format });
         if self.abouts.len() >= MESSAGES_PER_COMMIT { self.commit() } else { Ok(()) }
     }
@@ -242,28 +215,32 @@ impl Decoder {
 
     /// Closes days as the running agent does, but for what it computes from them.
     fn close_days(&mut self) -> Result<(), CommandError> {
-        while let Some(day) = self.intake.collector.poll_closed(self.intake.clock.now()) {
+        while let Some(day) =
+            self.scratch.intake.collector.poll_closed(self.scratch.intake.clock.now())
+        {
             self.commit()?;
-            self.close(&day).map_err(|source| self.failed(source))?;
+            self.close(&day).map_err(|source| self.scratch.failed(source))?;
         }
-        while self.intake.collector.poll_reopened(self.intake.clock.now()).is_some() {}
+        while self.scratch.intake.collector.poll_reopened(self.scratch.intake.clock.now()).is_some()
+        {
+        }
         Ok(())
     }
 
     fn close(&mut self, day: &LocalDay) -> Result<(), StoreError> {
-        for sensor in self.store.begin_close(day.date)? {
-            self.store.unmark(day.date, sensor)?;
+        for sensor in self.scratch.store.begin_close(day.date)? {
+            self.scratch.store.unmark(day.date, sensor)?;
         }
-        self.intake.collector.closed(day.date);
+        self.scratch.intake.collector.closed(day.date);
         let oldest = day.date.plus_days(self.retention_days.saturating_neg());
-        self.store.prune(Prune::Days, oldest)?;
-        self.intake.days.forget_before(oldest);
+        self.scratch.store.prune(Prune::Days, oldest)?;
+        self.scratch.intake.days.forget_before(oldest);
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), CommandError> {
-        self.keep().map_err(|source| self.failed(source))?;
-        let mut verdicts = self.intake.verdicts.replace(Vec::new()).unwrap_or_default();
+        self.keep().map_err(|source| self.scratch.failed(source))?;
+        let mut verdicts = self.scratch.intake.verdicts.replace(Vec::new()).unwrap_or_default();
         verdicts.sort_by_key(|verdict| verdict.message);
         let abouts = std::mem::take(&mut self.abouts);
         for verdict in verdicts {
@@ -273,27 +250,23 @@ impl Decoder {
                 self.row(about, Some(&verdict), verdict.status)?;
             }
         }
-        self.first = self.intake.next_message();
+        self.first = self.scratch.intake.next_message();
         Ok(())
     }
 
     fn keep(&mut self) -> Result<(), StoreError> {
         if self.are_samples {
-            return self.intake.resolve(&self.store);
+            return self.scratch.intake.resolve(&self.scratch.store);
         }
-        if self.intake.batch.is_empty() {
+        if self.scratch.intake.batch.is_empty() {
             return Ok(());
         }
-        self.intake.write(&self.store)?;
-        self.intake.batch.clear();
-        if self.store.journal_size().0 >= FOLD_RECORDS {
-            self.store.fold()?;
+        self.scratch.intake.write(&self.scratch.store)?;
+        self.scratch.intake.batch.clear();
+        if self.scratch.store.journal_size().0 >= FOLD_RECORDS {
+            self.scratch.store.fold()?;
         }
         Ok(())
-    }
-
-    fn failed(&self, source: StoreError) -> CommandError {
-        CommandError::Scratch { path: self.folder.path().to_owned(), source }
     }
 
     fn row(
@@ -316,7 +289,7 @@ impl Decoder {
             *self.summary.reasons.entry(reason).or_default() += 1;
         }
         let sensor = verdict.and_then(|verdict| verdict.sensor);
-        let named = sensor.and_then(|number| self.intake.routes.named(number));
+        let named = sensor.and_then(|number| self.scratch.intake.routes.named(number));
         let (id, quantity) = named.map_or(("", None), |(id, quantity)| (id, Some(quantity)));
         let text = |shown: Option<String>| shown.unwrap_or_default();
         let cells = [

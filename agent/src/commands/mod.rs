@@ -12,6 +12,8 @@ mod output;
 pub mod predict;
 mod recorded;
 pub mod replay;
+mod scratch;
+pub mod sniff;
 pub mod status;
 
 use std::{
@@ -28,7 +30,11 @@ pub use features::FeaturesArgs;
 pub use predict::PredictArgs;
 pub use replay::ReplayArgs;
 
-use crate::{config::ConfigError, csv_input::InputError, store::StoreError};
+use crate::{
+    config::{BrokerUrl, ConfigError},
+    csv_input::InputError,
+    store::StoreError,
+};
 
 /// A command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +91,14 @@ pub enum CommandError {
     /// No thread can be started to read the file.
     #[error("cannot start the reader")]
     Thread(#[source] io::Error),
+    /// The broker cannot be listened to.
+    #[error("cannot listen to {broker}")]
+    Listen {
+        /// Which broker.
+        broker: BrokerUrl,
+        /// Why.
+        source: Box<rumqttc::ConnectionError>,
+    },
     /// The config cannot be used.
     #[error(transparent)]
     Config(ConfigError),
