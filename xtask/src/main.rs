@@ -1,8 +1,9 @@
-//! Daywise's developer commands: `cargo xtask chaos`, `cargo xtask demo`, `cargo xtask soak`,
+//! Daywise's developer commands: `cargo xtask bench`, `cargo xtask chaos`, `cargo xtask demo`, `cargo xtask soak`,
 //! `cargo xtask test`.
 //!
 //! Exit codes: 0 ok, 1 failure, 2 usage. Reports go to stdout, progress and messages to stderr.
 
+mod bench;
 mod chaos;
 mod demo;
 mod http;
@@ -25,6 +26,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures what the work costs, beside a reference.
+    Bench(bench::BenchArgs),
     /// Feeds real processes while they are killed, paused and cut off; nothing may be lost.
     Chaos(chaos::ChaosArgs),
     /// Runs the whole loop on this machine: readings, days, training, update, predictions.
@@ -37,6 +40,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Chaos(args) => chaos::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Soak(args) => soak::run(&args),
