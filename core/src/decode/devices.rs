@@ -14,6 +14,8 @@ use crate::reading::Refusal;
 pub struct Devices {
     /// To be done by the caller; emptied by [`Devices::take_requests`].
     requests: Vec<Request>,
+    /// The uplinks that were last heard without a time, by their ids.
+    pub(super) heard: chirpstack::Heard,
 }
 
 impl Devices {
@@ -33,7 +35,7 @@ impl Devices {
             Format::Zigbee2Mqtt => zigbee2mqtt::decode(message, sink),
             Format::Tasmota => tasmota::decode(message, sink),
             Format::ShellyGen1 | Format::ShellyGen2 => shelly::decode(message, sink),
-            Format::ChirpStackV3 | Format::ChirpStackV4 => chirpstack::decode(message, sink),
+            Format::ChirpStackV3 | Format::ChirpStackV4 => chirpstack::decode(self, message, sink),
             Format::TheThingsStack => the_things_stack::decode(message, sink),
             Format::SenmlJson | Format::SenmlCbor => senml::decode(message, sink),
             Format::SparkplugB => sparkplug::decode(message, sink),

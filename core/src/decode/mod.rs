@@ -4,6 +4,7 @@
 //! [`Refusal`], within bounded time and memory. The path that readings take every second, a
 //! plain number or a flat JSON object, does not allocate.
 
+mod base64;
 mod chirpstack;
 mod detect;
 mod devices;
@@ -31,6 +32,7 @@ mod the_things_stack;
 mod thin_edge;
 pub mod timestamp;
 mod tree;
+mod uplink;
 mod zigbee2mqtt;
 mod zwave_js;
 

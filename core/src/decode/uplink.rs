@@ -1,0 +1,111 @@
+//! What LoRaWAN network servers have in common: the object that a codec made of a payload, and
+//! what a gateway says of the radio.
+//!
+//! Codecs name their values as they like, so each number counts under its own keys. A list under
+//! `history` or the like holds earlier values, each with its own time: those are readings of the
+//! same sensors.
+
+use alloc::string::String;
+
+use serde_json::Value;
+
+use super::{Found, Role, Sink, Stamp, timestamp, tree};
+use crate::{quantity::Quantity, reading::Refusal};
+
+/// Lists of earlier values.
+const HISTORIES: [&str; 5] = ["history", "histories", "records", "datalog", "datalogs"];
+/// What the time of an earlier value is named.
+const TIMES: [&str; 5] = ["timestamp", "ts", "time", "date", "datetime"];
+/// An open input reads as all ones in the two bytes that devices have for a temperature, in
+/// tenths or hundredths of a degree: 327.67 °C is a probe that is not connected.
+const OPEN_PROBE: [f64; 8] = [327.67, 327.68, -327.68, 3_276.7, 3_276.8, -3_276.8, 6_553.5, 655.35];
+
+/// Gives what is in the object of a codec; says how many values that were.
+pub(super) fn decoded(
+    device: &str,
+    at: Option<Stamp>,
+    object: &Value,
+    sink: &mut Sink<'_>,
+) -> usize {
+    let Value::Object(members) = object else { return 0 };
+    let mut count = 0;
+    for (key, member) in members {
+        match member {
+            Value::Array(records) if HISTORIES.contains(&key.to_lowercase().as_str()) => {
+                count += history(device, records, sink);
+            }
+            _ => count += numbers(device, at, member, key, sink),
+        }
+    }
+    count
+}
+
+fn history(device: &str, records: &[Value], sink: &mut Sink<'_>) -> usize {
+    let mut count = 0;
+    for record in records.iter().take(tree::MAX_VALUES) {
+        let Value::Object(members) = record else { continue };
+        let time = TIMES.iter().find_map(|name| members.get(*name));
+        let time = time.map_or(Err(Refusal::BadTimestamp), timestamp::from_json);
+        for (key, member) in members {
+            if !TIMES.contains(&key.as_str()) {
+                match time {
+                    Ok(at) => count += numbers(device, Some(Stamp::Utc(at)), member, key, sink),
+                    Err(reason) => refused(device, member, key, reason, sink),
+                }
+            }
+        }
+    }
+    count
+}
+
+fn numbers(
+    device: &str,
+    at: Option<Stamp>,
+    value: &Value,
+    key: &str,
+    sink: &mut Sink<'_>,
+) -> usize {
+    let mut count = 0;
+    tree::numbers(value, key, &mut |leaf| {
+        count += 1;
+        sink(checked(Found::named(device, leaf.path, leaf.unit, leaf.value).at(at)));
+    });
+    count
+}
+
+fn refused(device: &str, value: &Value, key: &str, reason: Refusal, sink: &mut Sink<'_>) {
+    tree::numbers(value, key, &mut |leaf| {
+        sink(Found::named(device, leaf.path, None, Err(reason)));
+    });
+}
+
+/// The same, unless it is what a probe reads that is not there.
+pub(super) fn checked(found: Found<'_>) -> Found<'_> {
+    let is_open = found.quantity == Quantity::Temperature
+        && found.value.is_ok_and(|value| OPEN_PROBE.contains(&value));
+    if is_open { Found { value: Err(Refusal::Sentinel), ..found } } else { found }
+}
+
+/// Gives how well the gateway that heard best has heard the device. `list` is the gateways' part
+/// of the message, named `name` there.
+pub(super) fn radio(
+    device: &str,
+    at: Option<Stamp>,
+    (name, list): (&str, Option<&Value>),
+    sink: &mut Sink<'_>,
+) {
+    let number = |gateway: &Value, key: &str| gateway.get(key).and_then(Value::as_f64);
+    let gateways = list.and_then(Value::as_array).into_iter().flatten().take(64);
+    let best = gateways
+        .filter_map(|gateway| number(gateway, "rssi").map(|rssi| (rssi, gateway)))
+        .max_by(|(one, _), (other, _)| one.total_cmp(other));
+    let Some((rssi, gateway)) = best else { return };
+    // The older server has another name for the ratio.
+    let snr = number(gateway, "snr").or_else(|| number(gateway, "loRaSNR"));
+    for (key, value) in [("rssi", Some(rssi)), ("snr", snr)] {
+        if let Some(value) = value {
+            let field: String = [name, "/", key].concat();
+            sink(Found::named(device, &field, None, Ok(value)).at(at).role(Role::Health));
+        }
+    }
+}
