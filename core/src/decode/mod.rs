@@ -18,6 +18,7 @@ mod generic;
 mod influx;
 pub mod json;
 mod message;
+mod milesight;
 pub mod names;
 pub mod number;
 mod open_mqtt_gateway;

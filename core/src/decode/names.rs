@@ -129,6 +129,7 @@ const QUANTITIES: &[(&[&str], Quantity)] = &[
     (&["rh"], Quantity::Humidity),
     (&["illuminance"], Quantity::Illuminance),
     (&["lux"], Quantity::Illuminance),
+    (&["illumination"], Quantity::Illuminance),
     (&["light"], Quantity::Illuminance),
     (&["apparent", "power"], Quantity::Generic),
     (&["reactive", "power"], Quantity::Generic),

@@ -8,7 +8,12 @@
 
 use serde_json::Value;
 
-use super::{Detected, Format, Message, Sink, Stamp, base64, timestamp, tree, uplink};
+use super::{
+    Detected, Format, Message, Sink, Stamp,
+    milesight::Origin,
+    timestamp, tree,
+    uplink::{self, Payload},
+};
 use crate::{reading::Refusal, time::UtcMillis};
 
 /// Whether it is this format's.
@@ -77,7 +82,7 @@ pub(super) fn decode(message: &Message<'_>, sink: &mut Sink<'_>) -> Result<(), R
     let told = told.or(topic.map(|topic| topic.device)).ok_or(Refusal::WrongFormat)?;
     let device = message.device_or(told);
     let at = time(&document, uplink)?.map(Stamp::Utc);
-    payload(device, at, uplink, sink)?;
+    payload(device, at, &document, uplink, sink)?;
     uplink::radio(device, at, ("rx_metadata", uplink.get("rx_metadata")), sink);
     Ok(())
 }
@@ -91,21 +96,21 @@ fn time(document: &Value, uplink: &Value) -> Result<Option<UtcMillis>, Refusal> 
 fn payload(
     device: &str,
     at: Option<Stamp>,
+    document: &Value,
     uplink: &Value,
     sink: &mut Sink<'_>,
 ) -> Result<(), Refusal> {
+    let text = |of, path: &[&str]| tree::at(of, path).and_then(Value::as_str).unwrap_or("");
+    // From the device repository, if the device was taken from there.
+    let [brand, model] = ["brand_id", "model_id"].map(|key| text(uplink, &["version_ids", key]));
+    let profile = [brand, " ", model].concat();
+    let origin = Origin {
+        dev_eui: text(document, &["end_device_ids", "dev_eui"]),
+        profile: &profile,
+        port: tree::at(uplink, &["f_port"]).and_then(Value::as_u64).unwrap_or(0),
+    };
     let object = tree::at(uplink, &["decoded_payload"]);
-    let is_told = object.and_then(Value::as_object).is_some_and(|members| !members.is_empty());
-    if let Some(object) = object.filter(|_| is_told) {
-        let count = uplink::decoded(device, at, object, sink);
-        return if count == 0 { Err(Refusal::NoValue) } else { Ok(()) };
-    }
-    let data = uplink.get("frm_payload").and_then(Value::as_str).and_then(base64::decode);
-    if data.is_none_or(|data| data.is_empty()) {
-        Err(Refusal::NoValue)
-    } else {
-        Err(Refusal::NoCodec)
-    }
+    Payload { object, data: Some(text(uplink, &["frm_payload"])), origin }.give(device, at, sink)
 }
 
 #[cfg(test)]

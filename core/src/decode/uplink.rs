@@ -5,11 +5,15 @@
 //! `history` or the like holds earlier values, each with its own time: those are readings of the
 //! same sensors.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Found, Role, Sink, Stamp, timestamp, tree};
+use super::{
+    Found, Role, Sink, Stamp, base64,
+    milesight::{self, Origin},
+    timestamp, tree,
+};
 use crate::{quantity::Quantity, reading::Refusal};
 
 /// Lists of earlier values.
@@ -20,18 +24,82 @@ const TIMES: [&str; 5] = ["timestamp", "ts", "time", "date", "datetime"];
 /// tenths or hundredths of a degree: 327.67 °C is a probe that is not connected.
 const OPEN_PROBE: [f64; 8] = [327.67, 327.68, -327.68, 3_276.7, 3_276.8, -3_276.8, 6_553.5, 655.35];
 
+/// An uplink's payload, as the network server gives it.
+pub(super) struct Payload<'a> {
+    /// What the device's codec made of it there.
+    pub(super) object: Option<&'a Value>,
+    /// The bytes, in base64.
+    pub(super) data: Option<&'a str>,
+    /// Where it is from.
+    pub(super) origin: Origin<'a>,
+}
+
+impl Payload<'_> {
+    /// Gives what it holds. What the server's codec says goes before what the bytes do, unless the
+    /// bytes have earlier values among them that the codec did not keep apart: those would be
+    /// given the uplink's time.
+    ///
+    /// # Errors
+    /// `NoValue` if there is no number, `NoCodec` if neither server nor agent can read the bytes.
+    pub(super) fn give(
+        &self,
+        device: &str,
+        at: Option<Stamp>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Refusal> {
+        let bytes = self.data.and_then(base64::decode).unwrap_or_default();
+        let members = self.object.and_then(Value::as_object).filter(|told| !told.is_empty());
+        if let Some(members) = members {
+            let keeps_apart = members.keys().any(|key| is_history(key));
+            if keeps_apart || !milesight::has_history(self.origin, at, &bytes) {
+                let count = decoded(device, at, members, sink);
+                return if count == 0 { Err(Refusal::NoValue) } else { Ok(()) };
+            }
+            self.must_name_the_same(members, &bytes)?;
+        }
+        if bytes.is_empty() {
+            // It only keeps the link up.
+            return Err(Refusal::NoValue);
+        }
+        milesight::decode(device, at, self.origin, &bytes, sink)
+    }
+
+    /// The bytes may stand in for a codec only if they give all its numbers, named as it does:
+    /// else the device's sensors would have two names.
+    fn must_name_the_same(
+        &self,
+        members: &Map<String, Value>,
+        bytes: &[u8],
+    ) -> Result<(), Refusal> {
+        let mut names: Vec<String> = Vec::new();
+        milesight::decode("", None, self.origin, bytes, &mut |found| {
+            names.push(found.field.into())
+        })?;
+        let mut are_same = true;
+        for (key, member) in members {
+            tree::numbers(member, key, &mut |leaf| {
+                are_same &= names.iter().any(|name| name == leaf.path);
+            });
+        }
+        if are_same { Ok(()) } else { Err(Refusal::NoCodec) }
+    }
+}
+
+fn is_history(key: &str) -> bool {
+    HISTORIES.iter().any(|name| name.eq_ignore_ascii_case(key))
+}
+
 /// Gives what is in the object of a codec; says how many values that were.
-pub(super) fn decoded(
+fn decoded(
     device: &str,
     at: Option<Stamp>,
-    object: &Value,
+    members: &Map<String, Value>,
     sink: &mut Sink<'_>,
 ) -> usize {
-    let Value::Object(members) = object else { return 0 };
     let mut count = 0;
     for (key, member) in members {
         match member {
-            Value::Array(records) if HISTORIES.contains(&key.to_lowercase().as_str()) => {
+            Value::Array(records) if is_history(key) => {
                 count += history(device, records, sink);
             }
             _ => count += numbers(device, at, member, key, sink),

@@ -10,8 +10,10 @@ use alloc::{collections::VecDeque, string::String};
 use serde_json::{Map, Value};
 
 use super::{
-    Detected, Devices, Format, Found, Message, Role, Sink, Stamp, base64, json, timestamp, tree,
-    uplink,
+    Detected, Devices, Format, Found, Message, Role, Sink, Stamp, json,
+    milesight::Origin,
+    timestamp, tree,
+    uplink::{self, Payload},
 };
 use crate::{reading::Refusal, time::UtcMillis};
 
@@ -127,7 +129,7 @@ pub(super) fn decode(
         devices.heard.again(tree::text(event, "deduplicationId"))?;
     }
     let at = at.map(Stamp::Utc);
-    payload(device, at, &document, sink)?;
+    payload(device, at, dev_eui, &document, sink)?;
     uplink::radio(device, at, ("rxInfo", event.get("rxInfo")), sink);
     Ok(())
 }
@@ -186,25 +188,19 @@ fn time(event: &Value) -> Result<Option<UtcMillis>, Refusal> {
 fn payload(
     device: &str,
     at: Option<Stamp>,
+    dev_eui: &str,
     event: &Value,
     sink: &mut Sink<'_>,
 ) -> Result<(), Refusal> {
+    let text = |path: &[&str]| tree::at(event, path).and_then(Value::as_str);
     // With 3's Protobuf marshaler the object is text in turn.
-    let in_text = event.get("objectJSON").and_then(Value::as_str).filter(|text| !text.is_empty());
+    let in_text = text(&["objectJSON"]).filter(|text| !text.is_empty());
     let parsed = in_text.map(json::parse::<Value>).transpose()?;
+    let profile = text(&["deviceInfo", "deviceProfileName"]).or(text(&["deviceProfileName"]));
+    let port = tree::at(event, &["fPort"]).and_then(Value::as_u64);
+    let origin = Origin { dev_eui, profile: profile.unwrap_or(""), port: port.unwrap_or(0) };
     let object = tree::at(event, &["object"]).or(parsed.as_ref());
-    let is_told = object.and_then(Value::as_object).is_some_and(|members| !members.is_empty());
-    if let Some(object) = object.filter(|_| is_told) {
-        let count = uplink::decoded(device, at, object, sink);
-        return if count == 0 { Err(Refusal::NoValue) } else { Ok(()) };
-    }
-    let data = event.get("data").and_then(Value::as_str).and_then(base64::decode);
-    // An uplink without a payload only keeps the link up.
-    if data.is_none_or(|data| data.is_empty()) {
-        Err(Refusal::NoValue)
-    } else {
-        Err(Refusal::NoCodec)
-    }
+    Payload { object, data: text(&["data"]), origin }.give(device, at, sink)
 }
 
 /// What the device tells the network of itself. A level that is none is not given.

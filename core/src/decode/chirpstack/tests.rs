@@ -180,3 +180,42 @@ fn earlier_values_keep_their_own_time() {
     ];
     assert_eq!(once(UP, &payload).unwrap(), expected);
 }
+
+#[test]
+fn known_payloads_are_read_where_the_server_has_no_codec() {
+    let raw = uplink(r#","data":"AXVkA2cYAQRobQ==""#);
+    let read = once(UP, &raw).unwrap();
+    assert_eq!(
+        read[1],
+        ("24e124136b502217/temperature".to_string(), AT, Ok(28.0), Role::Measurement)
+    );
+    // What the server says goes first.
+    let both = uplink(r#","data":"AXVkA2cYAQRobQ==","object":{"temperature":82.4}"#);
+    assert_eq!(once(UP, &both).unwrap()[0].2, Ok(82.4));
+    assert_eq!(once(UP, &both).unwrap().len(), 1);
+}
+
+#[test]
+fn a_codec_that_mixes_earlier_values_with_the_new_ones_is_not_believed() {
+    // 22.3 °C and 55 % were measured 88 days ago, and are not those of now.
+    let mixed = uplink(
+        r#","data":"AXVkA2cYAQRobSDOeBpBYt8Abg==","object":{"battery":100,"temperature":22.3,
+        "humidity":55}"#,
+    );
+    let read = once(UP, &mixed).unwrap();
+    let values: Vec<_> = read.iter().map(|(id, at, value, _)| (&id[17..], *at, *value)).collect();
+    let then = Some(1_648_433_784_000);
+    let expected = [
+        ("battery", AT, Ok(100.0)),
+        ("temperature", AT, Ok(28.0)),
+        ("humidity", AT, Ok(54.5)),
+        ("temperature", then, Ok(22.3)),
+        ("humidity", then, Ok(55.0)),
+    ];
+    assert_eq!(values, expected);
+    // Named otherwise, or not to be read here, it would be guessing.
+    assert_eq!(once(UP, &mixed.replace("humidity", "hum")), Err(Refusal::NoCodec));
+    // Kept apart it is believed.
+    let apart = mixed.replace("\"humidity\":55", "\"history\":[]");
+    assert_eq!(once(UP, &apart).unwrap()[1].2, Ok(22.3));
+}

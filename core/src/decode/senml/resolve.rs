@@ -91,7 +91,8 @@ impl<'r> Resolved<'r> {
 
     fn give(&self, value: Option<Number>, total: Option<Number>, sink: &mut Sink<'_>) {
         if let Some(value) = value {
-            sink(self.stamped(Found::named(&self.device, &self.field, self.unit, value)));
+            let unit = self.unit.filter(|unit| *unit != "/" || self.is_known());
+            sink(self.stamped(Found::named(&self.device, &self.field, unit, value)));
         }
         if let Some(total) = total {
             let end = if self.field.is_empty() { "sum" } else { "/sum" };
@@ -104,6 +105,12 @@ impl<'r> Resolved<'r> {
             let found = Found { device: &self.device, field: &field, ..found };
             sink(self.stamped(found.total()));
         }
+    }
+
+    /// Whether the name says what is measured. If not, a share stays one: it may be of anything.
+    fn is_known(&self) -> bool {
+        let name = if self.field.is_empty() { &self.device } else { &self.field };
+        names::classify(name).quantity != Quantity::Generic
     }
 
     fn stamped<'f>(&self, found: Found<'f>) -> Found<'f> {
