@@ -37,17 +37,21 @@ impl Intake {
         // Out of the way while the sink has the rest of us.
         let mut devices = std::mem::take(&mut self.devices);
         let seen = self.as_seen(message, source);
+        let mut has_found = false;
         let outcome = devices.decode(format, &seen, &mut |found| {
+            has_found |= found.role != Role::Other;
             self.found(arriving, source, &found);
         });
         self.requests.extend(devices.take_requests());
         self.devices = devices;
+        if is_new && outcome.is_ok() {
+            self.routes.remember(message.topic, source, format);
+            self.seen.note_format(message.topic, format);
+        }
         match outcome {
-            Ok(()) if is_new => {
-                self.routes.remember(message.topic, source, format);
-                self.seen.note_format(message.topic, format);
-            }
-            Ok(()) => {}
+            Ok(()) if has_found => {}
+            // Only settings, names and the like.
+            Ok(()) => self.leave_out(message, None, Refusal::NotASensor),
             Err(Refusal::WrongFormat) if !is_new && self.routes.may_differ(source) => {
                 // What the topic carried before says nothing any more.
                 self.routes.forget(message.topic);
