@@ -16,6 +16,8 @@ pub struct Devices {
     requests: Vec<Request>,
     /// The uplinks that were last heard without a time, by their ids.
     pub(super) heard: chirpstack::Heard,
+    /// What Sparkplug's births said.
+    sparkplug: sparkplug::Nodes,
 }
 
 impl Devices {
@@ -38,7 +40,9 @@ impl Devices {
             Format::ChirpStackV3 | Format::ChirpStackV4 => chirpstack::decode(self, message, sink),
             Format::TheThingsStack => the_things_stack::decode(message, sink),
             Format::SenmlJson | Format::SenmlCbor => senml::decode(message, sink),
-            Format::SparkplugB => sparkplug::decode(message, sink),
+            Format::SparkplugB => {
+                sparkplug::decode(message, &mut self.sparkplug, &mut self.requests, sink)
+            }
             Format::Influx => influx::decode(message, sink),
             Format::HaStatestream => statestream::decode(message, sink),
             Format::EspHome => esphome::decode(message, sink),
