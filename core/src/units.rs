@@ -68,8 +68,10 @@ const UNITS: &[Row] = &[
     (&["lx", "lux"], Unit::linear(Quantity::Illuminance, 1.0)),
     (&["klx"], Unit::linear(Quantity::Illuminance, 1e3)),
     (&["V", "volt", "volts"], Unit::linear(Quantity::Voltage, 1.0)),
-    (&["mV"], Unit::linear(Quantity::Voltage, 1e-3)),
+    (&["uV", "µV", "μV"], Unit::linear(Quantity::Voltage, 1e-6)),
+    (&["mV", "mv"], Unit::linear(Quantity::Voltage, 1e-3)),
     (&["kV"], Unit::linear(Quantity::Voltage, 1e3)),
+    (&["MV"], Unit::linear(Quantity::Voltage, 1e6)),
     (&["A", "ampere", "amps"], Unit::linear(Quantity::Current, 1.0)),
     (&["mA"], Unit::linear(Quantity::Current, 1e-3)),
     (&["uA", "µA", "μA"], Unit::linear(Quantity::Current, 1e-6)),
@@ -77,18 +79,23 @@ const UNITS: &[Row] = &[
     (&["mW"], Unit::linear(Quantity::Power, 1e-3)),
     (&["kW"], Unit::linear(Quantity::Power, 1e3)),
     (&["MW"], Unit::linear(Quantity::Power, 1e6)),
+    (&["GW"], Unit::linear(Quantity::Power, 1e9)),
+    (&["mWh", "mW.h"], Unit::linear(Quantity::Energy, 1e-3)),
     (&["W.h", "Wh"], Unit::linear(Quantity::Energy, 1.0)),
     (&["kW.h", "kWh"], Unit::linear(Quantity::Energy, 1e3)),
     (&["MW.h", "MWh"], Unit::linear(Quantity::Energy, 1e6)),
+    (&["GW.h", "GWh"], Unit::linear(Quantity::Energy, 1e9)),
     // The counter of Shelly's first generation.
     (&["Wmin", "W.min"], Unit::linear(Quantity::Energy, 1.0 / 60.0)),
     (&["J", "Ws"], Unit::linear(Quantity::Energy, 1.0 / 3_600.0)),
     (&["kJ"], Unit::linear(Quantity::Energy, 1.0 / 3.6)),
     (&["MJ"], Unit::linear(Quantity::Energy, 1_000.0 / 3.6)),
+    (&["GJ"], Unit::linear(Quantity::Energy, 1e6 / 3.6)),
     (&["hPa", "mbar", "mb"], Unit::linear(Quantity::Pressure, 1.0)),
     (&["Pa"], Unit::linear(Quantity::Pressure, 1e-2)),
     (&["kPa"], Unit::linear(Quantity::Pressure, 10.0)),
     (&["bar"], Unit::linear(Quantity::Pressure, 1e3)),
+    (&["cbar"], Unit::linear(Quantity::Pressure, 10.0)),
     (&["mm[Hg]", "mmHg"], Unit::linear(Quantity::Pressure, 1.333_223_874_15)),
     (&["[in_i'Hg]", "inHg"], Unit::linear(Quantity::Pressure, 33.863_886_666_667)),
     (&["[psi]", "psi"], Unit::linear(Quantity::Pressure, 68.947_572_931_684)),
@@ -99,17 +106,24 @@ const UNITS: &[Row] = &[
     (&["L/h", "l/h"], Unit::linear(Quantity::Flow, 1.0 / 60.0)),
     (&["m3/h", "m³/h"], Unit::linear(Quantity::Flow, 1_000.0 / 60.0)),
     (&["m3/s", "m³/s"], Unit::linear(Quantity::Flow, 60_000.0)),
+    (&["mL/s", "ml/s"], Unit::linear(Quantity::Flow, 60.0 / 1_000.0)),
+    (&["m3/min", "m³/min"], Unit::linear(Quantity::Flow, 1_000.0)),
+    (&["ft3/min", "ft³/min", "CFM"], Unit::linear(Quantity::Flow, 28.316_846_592)),
     (&["gal/min", "gpm"], Unit::linear(Quantity::Flow, 3.785_411_784)),
     (&["L", "l", "liter", "litre"], Unit::linear(Quantity::Volume, 1.0)),
     (&["mL", "ml"], Unit::linear(Quantity::Volume, 1e-3)),
     (&["m3", "m³"], Unit::linear(Quantity::Volume, 1e3)),
     (&["gal"], Unit::linear(Quantity::Volume, 3.785_411_784)),
-    (&["ft3", "ft³", "CCF"], Unit::linear(Quantity::Volume, 28.316_846_592)),
+    (&["ft3", "ft³"], Unit::linear(Quantity::Volume, 28.316_846_592)),
+    // A hundred cubic feet.
+    (&["CCF"], Unit::linear(Quantity::Volume, 2_831.684_659_2)),
     (&["m/s"], Unit::linear(Quantity::Speed, 1.0)),
     (&["km/h", "kmh", "kph"], Unit::linear(Quantity::Speed, 1.0 / 3.6)),
     (&["mph", "mi/h"], Unit::linear(Quantity::Speed, 0.447_04)),
     (&["kn", "kt", "[kn_i]"], Unit::linear(Quantity::Speed, 1_852.0 / 3_600.0)),
     (&["ft/s"], Unit::linear(Quantity::Speed, 0.304_8)),
+    (&["mm/s"], Unit::linear(Quantity::Speed, 1e-3)),
+    (&["in/s"], Unit::linear(Quantity::Speed, 0.025_4)),
     (&["dB", "dBA", "dB(A)", "dBSPL", "dB[SPL]"], Unit::linear(Quantity::Noise, 1.0)),
     (&["count", "1"], Unit::linear(Quantity::Count, 1.0)),
 ];
@@ -159,6 +173,7 @@ mod tests {
         assert_eq!(base("mV", 2_985.0), Some((Some(Quantity::Voltage), 2.985)));
         assert_eq!(base("kPa", 101.325), Some((Some(Quantity::Pressure), 1_013.25)));
         assert_eq!(base("inHg", 29.92), Some((Some(Quantity::Pressure), 1_013.207_489_07)));
+        assert_eq!(base("CCF", 2.0), Some((Some(Quantity::Volume), 5_663.369_318_4)));
         assert_eq!(base("km/h", 36.0), Some((Some(Quantity::Speed), 10.0)));
         assert_eq!(base("%", 44.4), Some((None, 44.4)));
         assert_eq!(base("parsec", 1.0), None);
@@ -170,6 +185,8 @@ mod tests {
         assert_eq!(base("MW", 5.0), Some((Some(Quantity::Power), 5_000_000.0)));
         assert_eq!(base("mw", 5.0), None, "may be either");
         assert_eq!(base("LUX", 5.0), Some((Some(Quantity::Illuminance), 5.0)));
+        assert_eq!(base("mWh", 5.0), Some((Some(Quantity::Energy), 0.005)));
+        assert_eq!(base("MV", 5.0), Some((Some(Quantity::Voltage), 5_000_000.0)));
         assert_eq!(base("kwh", 1.0), Some((Some(Quantity::Energy), 1_000.0)));
     }
 

@@ -18,6 +18,7 @@ pub struct Devices {
     pub(super) heard: chirpstack::Heard,
     /// What Sparkplug's births said.
     sparkplug: sparkplug::Nodes,
+    statestream: statestream::Entities,
 }
 
 impl Devices {
@@ -44,7 +45,7 @@ impl Devices {
                 sparkplug::decode(message, &mut self.sparkplug, &mut self.requests, sink)
             }
             Format::Influx => influx::decode(message, sink),
-            Format::HaStatestream => statestream::decode(message, sink),
+            Format::HaStatestream => statestream::decode(message, &mut self.statestream, sink),
             Format::EspHome => esphome::decode(message, sink),
             Format::OpenMqttGateway => open_mqtt_gateway::decode(message, sink),
             Format::Rtl433 => rtl_433::decode(message, sink),

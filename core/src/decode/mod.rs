@@ -7,6 +7,7 @@
 mod base64;
 mod chirpstack;
 mod detect;
+mod device_class;
 mod devices;
 mod edgex;
 mod esphome;
@@ -40,6 +41,7 @@ mod zwave_js;
 use crate::{reading::Refusal, time::UtcMillis};
 
 pub use detect::detect;
+pub use device_class::Told;
 pub use devices::Devices;
 pub use format::Format;
 pub use found::{Found, Role, Stamp};
