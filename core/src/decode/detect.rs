@@ -4,9 +4,9 @@
 //! holds what is its mark.
 
 use super::{
-    Detected, Format, Message, chirpstack, edgex, esphome, influx, number, open_mqtt_gateway,
-    rtl_433, senml, shelly, sparkplug, statestream, tasmota, the_things_stack, thin_edge,
-    zigbee2mqtt, zwave_js,
+    Detected, Format, Message, chirpstack, discovery, edgex, esphome, influx, number,
+    open_mqtt_gateway, rtl_433, senml, shelly, sparkplug, statestream, tasmota, the_things_stack,
+    thin_edge, zigbee2mqtt, zwave_js,
 };
 use crate::reading::Refusal;
 
@@ -15,6 +15,7 @@ type Mark = fn(&Message<'_>) -> Option<Detected>;
 
 /// In this order: a mark may rely on those before it having said no.
 const MARKS: &[Mark] = &[
+    discovery::detect,
     sparkplug::detect,
     chirpstack::detect,
     the_things_stack::detect,

@@ -80,6 +80,8 @@ pub struct Told {
     class: Option<(Quantity, Role)>,
     unit: Option<Unit>,
     is_total: bool,
+    /// Another role than its class has.
+    role: Option<Role>,
 }
 
 impl Told {
@@ -97,6 +99,11 @@ impl Told {
     /// Takes the state class.
     pub(super) fn set_state_class(&mut self, class: &str) {
         self.is_total = matches!(class, "total" | "total_increasing");
+    }
+
+    /// Takes what the values are for, where that is said apart from the class.
+    pub(super) fn set_role(&mut self, role: Role) {
+        self.role = Some(role);
     }
 
     /// What is measured, if the class or the unit says so; the counter of it, if it is one.
@@ -129,7 +136,8 @@ impl Told {
     /// What the values are for, if that is said.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
-        self.class.map(|(_, role)| role)
+        let class = self.class.map(|(_, role)| role);
+        self.role.or(class)
     }
 
     /// `found` as what it is told to be. Its value must still be in the unit that it was sent in:
@@ -218,6 +226,9 @@ mod tests {
         let voltage = told("voltage", "mV", "measurement");
         assert_eq!(applied(voltage, "channel1", 1.0).2, Role::Measurement);
         assert_eq!(applied(voltage, "battery_voltage", 1.0).2, Role::Health);
+        let mut own = told("temperature", "°C", "");
+        own.set_role(Role::Health);
+        assert_eq!(applied(own, "sensor", 1.0).2, Role::Health);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod chirpstack;
 mod detect;
 mod device_class;
 mod devices;
+pub mod discovery;
 mod edgex;
 mod esphome;
 pub mod feature_row;
