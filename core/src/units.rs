@@ -124,6 +124,7 @@ const UNITS: &[Row] = &[
     (&["ft/s"], Unit::linear(Quantity::Speed, 0.304_8)),
     (&["mm/s"], Unit::linear(Quantity::Speed, 1e-3)),
     (&["in/s"], Unit::linear(Quantity::Speed, 0.025_4)),
+    (&["yd/s"], Unit::linear(Quantity::Speed, 0.914_4)),
     (&["dB", "dBA", "dB(A)", "dBSPL", "dB[SPL]"], Unit::linear(Quantity::Noise, 1.0)),
     (&["count", "1"], Unit::linear(Quantity::Count, 1.0)),
 ];

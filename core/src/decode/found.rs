@@ -2,11 +2,14 @@
 
 use jiff::civil::DateTime;
 
-use super::names::{self, Named};
+use super::{
+    names::{self, Named},
+    timestamp::{EARLIEST, WrittenTime},
+};
 use crate::{
     quantity::Quantity,
     reading::Refusal,
-    time::UtcMillis,
+    time::{DAY_MS, UtcMillis},
     units::{self, Unit},
 };
 
@@ -17,6 +20,27 @@ pub enum Stamp {
     Utc(UtcMillis),
     /// A time on the site's wall clock; which instant that is, the caller's calendar says.
     Local(DateTime),
+}
+
+impl Stamp {
+    /// A date and time as written out: an instant if the offset from UTC is there, else a time on
+    /// the site's clock. `None` before 1980: the device's clock was never set, so arrival counts.
+    ///
+    /// # Errors
+    /// `BadTimestamp` if `text` is no date and time, or one after 2100.
+    pub fn written(text: &str) -> Result<Option<Self>, Refusal> {
+        let written = WrittenTime::parse(text).ok_or(Refusal::BadTimestamp)?;
+        let wall_ms = i64::from(written.date.0) * DAY_MS + i64::from(written.wall_ms);
+        if wall_ms < EARLIEST.0 {
+            return Ok(None);
+        }
+        if written.offset_ms.is_some() {
+            return written.instant().map(|at| Some(Self::Utc(at))).ok_or(Refusal::BadTimestamp);
+        }
+        let midnight = written.date.to_civil().at(0, 0, 0, 0);
+        let at = midnight.checked_add(jiff::SignedDuration::from_millis(written.wall_ms.into()));
+        at.map(|at| Some(Self::Local(at))).map_err(|_| Refusal::BadTimestamp)
+    }
 }
 
 /// What a value is for.
@@ -93,5 +117,23 @@ impl<'a> Found<'a> {
     #[must_use]
     pub fn total(self) -> Self {
         Self { quantity: self.quantity.total().unwrap_or(self.quantity), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_time_is_the_sites_unless_its_offset_is_there() {
+        let local = jiff::civil::date(2024, 10, 27).at(2, 30, 0, 0);
+        assert_eq!(Stamp::written("2024-10-27T02:30:00"), Ok(Some(Stamp::Local(local))));
+        let at = Stamp::Utc(UtcMillis(1_711_321_200_000));
+        assert_eq!(Stamp::written("2024-03-25T00:00:00+01:00"), Ok(Some(at)));
+        assert_eq!(Stamp::written("1970-01-01T00:00:42"), Ok(None));
+        assert_eq!(Stamp::written("1970-01-01T00:00:42Z"), Ok(None));
+        for text in ["", "soon", "2024-13-01", "2199-01-01T00:00:00Z"] {
+            assert_eq!(Stamp::written(text), Err(Refusal::BadTimestamp), "{text}");
+        }
     }
 }

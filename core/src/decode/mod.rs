@@ -24,6 +24,8 @@ mod milesight;
 pub mod names;
 pub mod number;
 mod open_mqtt_gateway;
+#[cfg(test)]
+mod rows;
 mod rtl_433;
 mod senml;
 mod shelly;

@@ -41,9 +41,7 @@ const HEALTH: &[&str] = &[
     "margin",
     "airtime",
     "lorasnr",
-    "ext",
     "mic",
-    "freq",
     "freq1",
     "freq2",
     "freebytes",
@@ -59,13 +57,15 @@ const HEALTH: &[&str] = &[
     "bssid",
     "voltagemv",
     "txpower",
+    "vcc",
+    "outage",
+    "freemem",
 ];
 
 /// Words that make a value a setting, an identity or the number of a message.
 const OTHER: &[&str] = &[
     "id",
     "ids",
-    "channel",
     "model",
     "seq",
     "sequence",
@@ -76,9 +76,7 @@ const OTHER: &[&str] = &[
     "mac",
     "version",
     "schema",
-    "index",
     "subtype",
-    "data",
     "timestamp",
     "systimestamp",
     "time",
@@ -96,14 +94,17 @@ const OTHER: &[&str] = &[
     "sensitivity",
     "update",
     "brightness",
-    "duration",
-    "test",
     "mod",
     "sn",
     "address",
-    "minute",
-    "hour",
+    "setpoint",
+    "color",
+    "ssid",
 ];
+
+/// Words that make a value the same where they stand alone: beside others they say more of a
+/// measurement (`channel_2_voltage`, `UvIndex`, `rain_duration`, `litres_per_minute`).
+const OTHER_ALONE: &[&str] = &["channel", "index", "duration", "data", "test", "minute", "hour"];
 
 /// A quantity by the words that must all stand in the name; the first row that fits counts.
 const QUANTITIES: &[(&[&str], Quantity)] = &[
@@ -111,6 +112,7 @@ const QUANTITIES: &[(&[&str], Quantity)] = &[
     (&["pm25"], Quantity::Pm25),
     (&["pm10"], Quantity::Pm10),
     (&["co2"], Quantity::Co2),
+    (&["eco2"], Quantity::Co2),
     (&["carbondioxide"], Quantity::Co2),
     (&["carbon", "dioxide"], Quantity::Co2),
     (&["soil", "moisture"], Quantity::Moisture),
@@ -124,6 +126,8 @@ const QUANTITIES: &[(&[&str], Quantity)] = &[
     (&["tempc"], Quantity::Temperature),
     (&["tempf"], Quantity::Temperature),
     (&["thermometer"], Quantity::Temperature),
+    (&["objtmp"], Quantity::Temperature),
+    (&["ambtmp"], Quantity::Temperature),
     (&["humidity"], Quantity::Humidity),
     (&["hum"], Quantity::Humidity),
     (&["rh"], Quantity::Humidity),
@@ -131,6 +135,7 @@ const QUANTITIES: &[(&[&str], Quantity)] = &[
     (&["lux"], Quantity::Illuminance),
     (&["illumination"], Quantity::Illuminance),
     (&["light"], Quantity::Illuminance),
+    (&["outage"], Quantity::Generic),
     (&["apparent", "power"], Quantity::Generic),
     (&["reactive", "power"], Quantity::Generic),
     (&["power", "factor"], Quantity::Generic),
@@ -180,13 +185,17 @@ const UNITS: &[(&[&str], &str)] = &[
     (&["kw"], "kW"),
     (&["mv"], "mV"),
     (&["ma"], "mA"),
+    (&["ug", "m3"], "ug/m3"),
     (&["m3"], "m3"),
 ];
 
 /// Reads a field's name; levels of a path have `/`, `.` or `:` between them.
 #[must_use]
 pub fn classify(field: &str) -> Named {
-    let leaf = field.rsplit('/').next().unwrap_or(field);
+    // Places in a list say nothing: `ENERGY/Voltage/0`.
+    let mut levels = field.rsplit('/');
+    let leaf = levels.find(|level| !level.bytes().all(|byte| byte.is_ascii_digit()));
+    let leaf = leaf.unwrap_or(field);
     if let Some(quantity) = Quantity::from_name(leaf) {
         return Named { quantity, ..Named::default() };
     }
@@ -249,7 +258,7 @@ impl Words {
     }
 
     fn has(&self, word: &str) -> bool {
-        self.0.iter().any(|held| held == word)
+        self.0.iter().any(|held| held == word || without_number(held) == word)
     }
 
     fn end_with(&self, ending: &[&str]) -> bool {
@@ -259,15 +268,29 @@ impl Words {
     }
 
     fn role(&self) -> Role {
-        let any = |list: &[&str]| self.0.iter().any(|word| list.contains(&word.as_str()));
+        let is_in = |word: &str, list: &[&str]| list.contains(&word);
+        let any = |list| {
+            let mut words = self.0.iter();
+            words.any(|word| is_in(word, list) || is_in(without_number(word), list))
+        };
+        let mut words = self.0.iter().map(|word| without_number(word)).filter(|w| !w.is_empty());
+        let alone = match (words.next(), words.next()) {
+            (Some(word), None) => is_in(word, OTHER_ALONE),
+            _ => false,
+        };
         if any(HEALTH) {
             Role::Health
-        } else if any(OTHER) {
+        } else if any(OTHER) || alone {
             Role::Other
         } else {
             Role::Measurement
         }
     }
+}
+
+/// `Temperature2` is a second temperature.
+fn without_number(word: &str) -> &str {
+    word.trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -298,6 +321,15 @@ mod tests {
             ("ENERGY/Voltage", Quantity::Voltage),
             ("soil_moisture", Quantity::Moisture),
             ("pressure_hPa", Quantity::Pressure),
+            ("pm1_ug_m3", Quantity::Generic),
+            ("ANALOG/Temperature2", Quantity::Temperature),
+            ("ENERGY/Voltage/1", Quantity::Voltage),
+            ("SGP30/eCO2", Quantity::Co2),
+            ("MLX90614/OBJTMP", Quantity::Temperature),
+            ("channel_2_voltage", Quantity::Voltage),
+            ("ext_temperature", Quantity::Temperature),
+            ("UvIndex", Quantity::Generic),
+            ("rain_duration", Quantity::Generic),
             ("something", Quantity::Generic),
         ] {
             assert_eq!(of(name), (quantity, Role::Measurement), "{name}");
@@ -311,7 +343,9 @@ mod tests {
         {
             assert_eq!(of(name).1, Role::Health, "{name}");
         }
-        for name in ["id", "fCnt", "channel", "subtype"] {
+        for name in
+            ["id", "fCnt", "channel", "channel_1", "subtype", "color_temp", "heating_setpoint"]
+        {
             assert_eq!(of(name).1, Role::Other, "{name}");
         }
     }

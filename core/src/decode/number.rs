@@ -50,7 +50,8 @@ pub fn with_unit(text: &str) -> Option<(f64, &str)> {
     let (number, unit) = text.split_at_checked(end)?;
     let unit = unit.trim_start();
     let is_unit = unit.len() <= LONGEST_UNIT
-        && !unit.starts_with([':', '_'])
+        // `0xFADE` is an address.
+        && !unit.starts_with([':', '_', 'x', 'X'])
         && unit.chars().all(|c| !c.is_control() && !matches!(c, ':' | '-' | '{' | '"'))
         && !unit.chars().any(|c| c.is_ascii_digit() && c != '3' && c != '2');
     let number = number.parse().ok().or_else(|| with_decimal_comma(number));
@@ -75,8 +76,16 @@ mod tests {
         assert_eq!(with_unit("1013hPa"), Some((1_013.0, "hPa")));
         assert_eq!(with_unit("-0,5 m³/h"), Some((-0.5, "m³/h")));
         assert_eq!(with_unit("95.00"), Some((95.0, "")));
-        for text in ["", "on", "2024-03-15T23:00:00Z", "12:30", "0x00158d", "1.2.3", "3 of 4 units"]
-        {
+        for text in [
+            "",
+            "on",
+            "2024-03-15T23:00:00Z",
+            "12:30",
+            "0x00158d",
+            "0xFADE",
+            "1.2.3",
+            "3 of 4 units",
+        ] {
             assert_eq!(with_unit(text), None, "{text}");
         }
     }

@@ -8,7 +8,7 @@ use super::number;
 use crate::reading::Refusal;
 
 /// The most values of one message that are looked at; what follows is left out.
-pub const MAX_VALUES: usize = 512;
+pub(super) const MAX_VALUES: usize = 512;
 /// The most levels of a path.
 const MAX_DEPTH: usize = 8;
 /// The longest path, in bytes; a deeper or longer one is left out.
@@ -16,28 +16,39 @@ const MAX_PATH: usize = 160;
 
 /// Something a path leads to that may be a reading.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Leaf<'a> {
+pub(super) struct Leaf<'a> {
     /// The keys that lead to it, with `/` between them; list places count from 0.
-    pub path: &'a str,
+    pub(super) path: &'a str,
     /// Its value, or why it has none.
-    pub value: Result<f64, Refusal>,
+    pub(super) value: Result<f64, Refusal>,
     /// The unit that is written behind the number.
-    pub unit: Option<&'a str>,
+    pub(super) unit: Option<&'a str>,
+    /// Whether it is written as text.
+    pub(super) is_text: bool,
 }
 
 /// Visits every number below `value`, and every text that holds one, in the document's order.
 /// Other texts, truth values and nulls are no readings, and are passed over.
-pub fn numbers(value: &Value, prefix: &str, visit: &mut dyn FnMut(Leaf<'_>)) {
-    let mut path: String = prefix.into();
+pub(super) fn numbers(value: &Value, prefix: &str, visit: &mut dyn FnMut(Leaf<'_>)) {
     let mut left = MAX_VALUES;
-    walk(value, &mut path, 0, &mut left, visit);
+    walk(value, &mut prefix.into(), 0, &mut left, scalar, visit);
 }
+
+/// The same, and also where devices write that there is no value: null, no text, `unknown`.
+pub(super) fn numbers_and_gaps(value: &Value, prefix: &str, visit: &mut dyn FnMut(Leaf<'_>)) {
+    let mut left = MAX_VALUES;
+    walk(value, &mut prefix.into(), 0, &mut left, scalar_or_gap, visit);
+}
+
+/// How a leaf is read; `None` if it is no reading.
+type Read = fn(&Value) -> Option<(Result<f64, Refusal>, Option<&str>)>;
 
 fn walk(
     value: &Value,
     path: &mut String,
     depth: usize,
     left: &mut usize,
+    read: Read,
     visit: &mut dyn FnMut(Leaf<'_>),
 ) {
     if *left == 0 || depth > MAX_DEPTH || path.len() > MAX_PATH {
@@ -47,21 +58,22 @@ fn walk(
         Value::Object(members) => {
             for (key, member) in members {
                 let length = enter(path, key);
-                walk(member, path, depth + 1, left, visit);
+                walk(member, path, depth + 1, left, read, visit);
                 path.truncate(length);
             }
         }
         Value::Array(items) => {
             for (place, item) in items.iter().enumerate().take(*left) {
                 let length = enter(path, &alloc::format!("{place}"));
-                walk(item, path, depth + 1, left, visit);
+                walk(item, path, depth + 1, left, read, visit);
                 path.truncate(length);
             }
         }
         _ => {
-            if let Some((value, unit)) = scalar(value) {
+            let is_text = value.is_string();
+            if let Some((value, unit)) = read(value) {
                 *left -= 1;
-                visit(Leaf { path, value, unit });
+                visit(Leaf { path, value, unit, is_text });
             }
         }
     }
@@ -78,7 +90,7 @@ fn enter(path: &mut String, key: &str) -> usize {
 
 /// A number, or a text that holds one with perhaps a unit; `None` for what is no reading.
 #[must_use]
-pub fn scalar(value: &Value) -> Option<(Result<f64, Refusal>, Option<&str>)> {
+pub(super) fn scalar(value: &Value) -> Option<(Result<f64, Refusal>, Option<&str>)> {
     match value {
         Value::Number(number) => {
             let number = number.as_f64().filter(|number| number.is_finite());
@@ -95,15 +107,34 @@ pub fn scalar(value: &Value) -> Option<(Result<f64, Refusal>, Option<&str>)> {
     }
 }
 
+/// As [`scalar`]; null and the words for it are a value that is missing.
+fn scalar_or_gap(value: &Value) -> Option<(Result<f64, Refusal>, Option<&str>)> {
+    match value {
+        Value::Null => Some((Err(Refusal::NoValue), None)),
+        Value::String(text) if is_gap(text) => Some((Err(Refusal::NoValue), None)),
+        _ => scalar(value),
+    }
+}
+
+/// Whether `text` says that there is no value.
+#[must_use]
+pub(super) fn is_gap(text: &str) -> bool {
+    let text = text.trim();
+    text.is_empty()
+        || ["null", "none", "unknown", "unavailable"]
+            .iter()
+            .any(|word| text.eq_ignore_ascii_case(word))
+}
+
 /// The text at `key`.
 #[must_use]
-pub fn text<'v>(object: &'v Map<String, Value>, key: &str) -> Option<&'v str> {
+pub(super) fn text<'v>(object: &'v Map<String, Value>, key: &str) -> Option<&'v str> {
     object.get(key).and_then(Value::as_str)
 }
 
 /// What is at `path`, unless that is null.
 #[must_use]
-pub fn at<'v>(document: &'v Value, path: &[&str]) -> Option<&'v Value> {
+pub(super) fn at<'v>(document: &'v Value, path: &[&str]) -> Option<&'v Value> {
     let found = path.iter().try_fold(document, |value, key| value.get(key))?;
     (!found.is_null()).then_some(found)
 }
@@ -129,6 +160,17 @@ mod tests {
             ("g".to_string(), Err(Refusal::NotFinite), None),
         ];
         assert_eq!(found[..], expected);
+    }
+
+    #[test]
+    fn missing_values_are_told_where_they_are_asked_for() {
+        let document = serde_json::from_str(r#"{"a":null,"b":"unavailable","c":"on","d":""}"#);
+        let mut found = Vec::new();
+        numbers_and_gaps(&document.unwrap(), "", &mut |leaf| {
+            found.push((leaf.path.to_string(), leaf.value));
+        });
+        let gap = |path: &str| (path.to_string(), Err(Refusal::NoValue));
+        assert_eq!(found[..], [gap("a"), gap("b"), gap("d")]);
     }
 
     #[test]
