@@ -19,6 +19,8 @@ pub struct Devices {
     /// What Sparkplug's births said.
     sparkplug: sparkplug::Nodes,
     statestream: statestream::Entities,
+    /// What Zigbee bridges have said.
+    zigbee: zigbee2mqtt::Cache,
 }
 
 impl Devices {
@@ -35,7 +37,7 @@ impl Devices {
         match format {
             Format::Number => generic::number(message, sink),
             Format::Json => generic::json(message, sink),
-            Format::Zigbee2Mqtt => zigbee2mqtt::decode(message, sink),
+            Format::Zigbee2Mqtt => zigbee2mqtt::decode(message, &mut self.zigbee, sink),
             Format::Tasmota => tasmota::decode(message, sink),
             Format::ShellyGen1 | Format::ShellyGen2 => shelly::decode(message, sink),
             Format::ChirpStackV3 | Format::ChirpStackV4 => chirpstack::decode(self, message, sink),
