@@ -10,7 +10,7 @@ use alloc::string::String;
 use serde_json::{Map, Value};
 
 use super::{Detected, Format, Found, Message, Role, Sink, Stamp, timestamp, tree};
-use crate::{quantity::Quantity, reading::Refusal, time::UtcMillis, units};
+use crate::{quantity::Quantity, reading::Refusal, units};
 
 /// What the last level of a topic says.
 #[derive(Clone, Copy, PartialEq, Eq)]

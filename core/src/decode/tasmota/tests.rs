@@ -3,7 +3,10 @@
 use alloc::{string::String, vec::Vec};
 
 use super::*;
-use crate::decode::rows::{detected, rows, stamp};
+use crate::{
+    decode::rows::{detected, rows, stamp},
+    time::UtcMillis,
+};
 
 const IT: Format = Format::Tasmota;
 const PROBES: &str = r#"{"Time":"2022-07-01T21:21:17","DS18B20-1":{"Id":"022EDB070007","Temperature":15.9},"DS18B20-2":{"Id":"0316A279C254","Temperature":6.9},"TempUnit":"C"}"#;
