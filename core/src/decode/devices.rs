@@ -21,6 +21,8 @@ pub struct Devices {
     statestream: statestream::Entities,
     /// What Zigbee bridges have said.
     zigbee: zigbee2mqtt::Cache,
+    /// Which `rtl_433` receivers send whole events.
+    receivers: rtl_433::Receivers,
 }
 
 impl Devices {
@@ -50,7 +52,7 @@ impl Devices {
             Format::HaStatestream => statestream::decode(message, &mut self.statestream, sink),
             Format::EspHome => esphome::decode(message, sink),
             Format::OpenMqttGateway => open_mqtt_gateway::decode(message, sink),
-            Format::Rtl433 => rtl_433::decode(message, sink),
+            Format::Rtl433 => rtl_433::decode(message, &mut self.receivers, sink),
             Format::ZwaveJs => zwave_js::decode(message, sink),
             Format::EdgeX => edgex::decode(message, sink),
             Format::ThinEdge => thin_edge::decode(message, sink),

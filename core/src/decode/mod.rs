@@ -17,6 +17,7 @@ pub mod fields;
 mod format;
 mod found;
 mod generic;
+mod hash;
 mod influx;
 pub mod json;
 mod message;

@@ -5,7 +5,7 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use crate::time::UtcMillis;
+use crate::{decode::hash::hash, time::UtcMillis};
 
 /// The most devices that are remembered; the one that was silent for longest makes room.
 pub(super) const MAX_DEVICES: usize = 2_048;
@@ -79,13 +79,6 @@ impl Device {
         }
         is_repeat
     }
-}
-
-/// FNV-1a.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]
