@@ -43,9 +43,7 @@ fn place(topic: &str) -> Option<Place<'_>> {
 /// Whether it is this format's.
 pub(super) fn detect(message: &Message<'_>) -> Option<Detected> {
     if let Some(place) = place(message.topic) {
-        let is_object = message.text().is_ok_and(|text| text.starts_with('{'));
-        let is_silent = SILENT.contains(&place.module) || !is_object;
-        return Some(match is_silent {
+        return Some(match SILENT.contains(&place.module) {
             true => Detected::NotASensor,
             false => Detected::Format(Format::OpenMqttGateway),
         });

@@ -94,15 +94,12 @@ impl Receivers {
 /// Whether it is this format's.
 pub(super) fn detect(message: &Message<'_>) -> Option<Detected> {
     let (first, rest) = message.topic.split_once('/').unwrap_or((message.topic, ""));
-    let is_event = is_event(message);
     if !first.eq_ignore_ascii_case("rtl_433") {
-        return is_event.then_some(Detected::Format(Format::Rtl433));
+        return is_event(message).then_some(Detected::Format(Format::Rtl433));
     }
-    let last = rest.rsplit('/').next().unwrap_or_default();
-    let is_read = is_event || last == "events" || tree_of_values(message.topic).is_some();
-    Some(match is_read && !matches!(last, "states" | "availability" | "LWT") {
-        true => Detected::Format(Format::Rtl433),
-        false => Detected::NotASensor,
+    Some(match rest.rsplit('/').next() {
+        Some("states" | "availability" | "LWT") => Detected::NotASensor,
+        _ => Detected::Format(Format::Rtl433),
     })
 }
 

@@ -101,6 +101,21 @@ struct Place<'a> {
     field: &'a str,
 }
 
+impl Place<'_> {
+    /// Whether it is of something that the device switches or moves.
+    fn drives(&self) -> bool {
+        matches!(self.part, "relay" | "roller" | "light" | "white" | "color")
+    }
+}
+
+/// What the value is, if a firmware that we know of sends it.
+fn kind(place: &Place<'_>) -> Option<Kind> {
+    let last = place.field.rsplit('/').next().unwrap_or(place.field);
+    let fits = |expected: &str, found: &str| expected.is_empty() || expected == found;
+    let mut kinds = KINDS.iter();
+    kinds.find(|(of, name, _)| fits(of, place.part) && fits(name, last)).map(|(.., kind)| *kind)
+}
+
 fn place(topic: &str) -> Option<Place<'_>> {
     let rest = topic.strip_prefix("shellies/")?;
     let (first, behind) = rest.split_once('/')?;
@@ -126,7 +141,10 @@ pub(super) fn detect(message: &Message<'_>) -> Option<Detected> {
     Some(match place(message.topic) {
         None => Detected::NotASensor,
         Some(place) if SILENT.contains(&place.part) => Detected::NotASensor,
-        Some(_) if is_state(message) => Detected::NotASensor,
+        // What a switch or a shutter says of itself, on the topic of its number or in JSON.
+        Some(place) if is_state(message) && kind(&place).is_none() && place.drives() => {
+            Detected::NotASensor
+        }
         Some(_) => Detected::Format(Format::ShellyGen1),
     })
 }
@@ -141,14 +159,14 @@ fn is_state(message: &Message<'_>) -> bool {
 
 /// Decodes a message.
 pub(super) fn decode(message: &Message<'_>, sink: &mut Sink<'_>) -> Result<(), Refusal> {
-    let Some(Place { device, part, field }) = place(message.topic) else {
+    let Some(place) = place(message.topic) else {
         return Err(if message.topic.starts_with("shellies/") {
             Refusal::NotASensor
         } else {
             Refusal::WrongFormat
         });
     };
-    if SILENT.contains(&part) {
+    if SILENT.contains(&place.part) {
         return Err(Refusal::NotASensor);
     }
     let text = message.text()?;
@@ -159,15 +177,10 @@ pub(super) fn decode(message: &Message<'_>, sink: &mut Sink<'_>) -> Result<(), R
         return Err(Refusal::NotASensor);
     }
     let value = number::decode(text)?;
-    let last = field.rsplit('/').next().unwrap_or(field);
-    let kind = KINDS.iter().find(|(of, name, _)| {
-        let fits = |expected: &str, found: &str| expected.is_empty() || expected == found;
-        fits(of, part) && fits(name, last)
-    });
-    let id = message.device.map_or_else(|| spelling(device), Into::into);
-    let given = match kind {
-        Some((.., kind)) => found(&id, field, *kind, Ok(value)),
-        None => unknown(&id, field, value),
+    let id = message.device.map_or_else(|| spelling(place.device), Into::into);
+    let given = match kind(&place) {
+        Some(kind) => found(&id, place.field, kind, Ok(value)),
+        None => unknown(&id, place.field, value),
     };
     if given.role == Role::Other {
         return Err(Refusal::NotASensor);

@@ -80,7 +80,10 @@ fn what_is_no_number_is_refused_with_its_reason() {
     assert_eq!(old(topic, "unavailable"), Err(Refusal::NoValue));
     assert_eq!(old(topic, "nan"), Err(Refusal::NotFinite));
     assert_eq!(old(topic, "39.8.1"), Err(Refusal::Malformed));
-    assert_eq!(detected(topic, ""), Detected::Format(Format::ShellyGen1));
+    for payload in ["", "error", "{"] {
+        let format = Detected::Format(Format::ShellyGen1);
+        assert_eq!(detected(topic, payload), format, "one bad message is not the topic's fault");
+    }
     assert_eq!(old("room/humidity", "5"), Err(Refusal::WrongFormat));
 }
 

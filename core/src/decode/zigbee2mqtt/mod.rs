@@ -57,8 +57,8 @@ const SETTINGS: &[&str] = &[
 pub(super) fn detect(message: &Message<'_>) -> Option<Detected> {
     let (base, name) = message.topic.split_once('/')?;
     if base.eq_ignore_ascii_case("zigbee2mqtt") {
-        let is_state = has_link_quality(message);
-        return Some(match carries_no_readings(name, is_state) {
+        // What follows from one payload is not true of the topic: `a/set/b` may be a name.
+        return Some(match carries_no_readings(name, true) {
             true => Detected::NotASensor,
             false => Detected::Format(Format::Zigbee2Mqtt),
         });
@@ -74,7 +74,7 @@ pub(super) fn detect(message: &Message<'_>) -> Option<Detected> {
 }
 
 /// Whether the topic behind the base is the bridge's own, a command or a device's availability.
-/// `a/set/b` may be a name: `is_state` says that a device's state is in the message.
+/// `a/set/b` may be a name: `is_state` says that a device's state may be in the message.
 fn carries_no_readings(name: &str, is_state: bool) -> bool {
     let is_command = |level: Option<&str>| matches!(level, Some("set" | "get"));
     let mut levels = name.rsplit('/');

@@ -54,7 +54,6 @@ fn the_bridge_commands_and_availability_are_no_sensors() {
         ("zigbee2mqtt/bridge/config", r#"{"version":"1.6.0","coordinator":20190608}"#),
         ("zigbee2/bridge/info", r#"{"coordinator":{"meta":{"revision":20190608}}}"#),
         ("zigbee2mqtt/lamp/set", r#"{"brightness":100}"#),
-        ("zigbee2mqtt/lamp/set/brightness", "100"),
         ("zigbee2mqtt/lamp/get", r#"{"state":""}"#),
         ("zigbee2mqtt/a/lamp/availability", r#"{"state":"online"}"#),
     ] {
