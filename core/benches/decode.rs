@@ -88,7 +88,8 @@ fn row(case: &Case) -> Value {
     let (mut references, mut decodes) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         references.push(timed(|| {
-            let parsed: Result<Value, _> = serde_json::from_slice(black_box(case.payload.as_bytes()));
+            let parsed: Result<Value, _> =
+                serde_json::from_slice(black_box(case.payload.as_bytes()));
             black_box(parsed).expect("the payload is JSON");
         }));
         values = 0;

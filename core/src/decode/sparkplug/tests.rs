@@ -169,11 +169,14 @@ fn devices_are_born_and_die_beside_their_node() {
     host.read(NODE, &bytes(NODE_BIRTH));
     let id = "Factory/EdgeNode1/boiler/Flow";
     assert_eq!(host.read(&device("DBIRTH"), &message(1, &[flow])), one(id, Ok(1.2)));
-    assert_eq!(host.read(&device("DDATA"), &message(2, &[next.clone()])), one(id, Ok(1.2)));
+    assert_eq!(
+        host.read(&device("DDATA"), &message(2, core::slice::from_ref(&next))),
+        one(id, Ok(1.2))
+    );
     assert_eq!(host.asked(), Vec::<String>::new());
     // A number is its device's own.
     let unknown = one("Factory/EdgeNode1/alias 7", Err(Refusal::UnknownAlias));
-    assert_eq!(host.read(NODE_DATA, &message(3, &[next.clone()])), unknown);
+    assert_eq!(host.read(NODE_DATA, &message(3, core::slice::from_ref(&next))), unknown);
     assert_eq!(host.asked().len(), 1);
     assert_eq!(host.all(&device("DDEATH"), &message(4, &[])).0, Err(Refusal::NotASensor));
     let unknown = one("Factory/EdgeNode1/boiler/alias 7", Err(Refusal::UnknownAlias));
