@@ -103,7 +103,7 @@ refusals! {
     Simulated = "simulated";
     /// A value from before, sent again beside a new one.
     Cached = "cached";
-    /// It is named by a number that no birth message has given a name to.
+    /// The birth message that gives it its name, or its type and unit, has not come.
     UnknownAlias = "unknown_alias";
 }
 

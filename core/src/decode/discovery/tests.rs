@@ -14,7 +14,7 @@ const SINGLE: &str = r#"{"availability":[{"topic":"zigbee2mqtt/bridge/state","va
 const SINGLE_TOPIC: &str = "homeassistant/sensor/0x00158d/temperature/config";
 
 /// As the documentation of Home Assistant shows a device, with the meter and the base added.
-const DEVICE: &str = r#"{"~":"bla/ea33","dev":{"ids":"ea334450945afc","name":"Kitchen","mf":"Bla electronics"},"o":{"name":"bla2mqtt","sw":"2.1"},"cmps":{"some_unique_component_id1":{"p":"sensor","device_class":"temperature","unit_of_measurement":"°F","value_template":"{{ value_json.temperature}}","unique_id":"temp01ae_t"},"some_unique_id2":{"p":"sensor","dev_cla":"humidity","unit_of_meas":"%","val_tpl":"{{ value_json.humidity}}","uniq_id":"temp01ae_h"},"m":{"p":"sensor","name":"Meter","dev_cla":"energy","stat_cla":"total_increasing","unit_of_meas":"kWh","stat_t":"~/meter","ent_cat":"diagnostic"},"n":{"p":"number","cmd_t":"~/set","val_tpl":"{{ value_json.offset }}"},"b":{"p":"binary_sensor","stat_t":"~/b"},"c":{"p":"sensor","val_tpl":"{{ value_json.a * 2 }}"},"gone":{"p":"sensor2"}},"state_topic":"~/state","qos":2}"#;
+const DEVICE: &str = r#"{"~":"bla/ea33","dev":{"ids":"ea334450945afc","name":"Kitchen","mf":"Bla electronics"},"o":{"name":"bla2mqtt","sw":"2.1"},"cmps":{"some_unique_component_id1":{"p":"sensor","device_class":"temperature","unit_of_measurement":"°F","value_template":"{{ value_json.temperature}}","unique_id":"temp01ae_t"},"some_unique_id2":{"p":"sensor","dev_cla":"humidity","unit_of_meas":"%","val_tpl":"{{ value_json.humidity}}","uniq_id":"temp01ae_h"},"m":{"p":"sensor","name":"Meter","dev_cla":"energy","stat_cla":"total_increasing","unit_of_meas":"kWh","stat_t":"~/meter","ent_cat":"diagnostic"},"n":{"p":"number","cmd_t":"~/set","val_tpl":"{{ value_json.offset }}"},"b":{"p":"binary_sensor","stat_t":"~/b"},"c":{"p":"sensor","val_tpl":"{{ value_json.a * 2 }}"},"gone":{"p":"sensor"}},"state_topic":"~/state","qos":2}"#;
 const DEVICE_TOPIC: &str = "homeassistant/device/0AFFD2/bla/config";
 
 fn of(topic: &str, payload: &str) -> Result<Vec<Hint>, DiscoveryError> {
@@ -39,22 +39,23 @@ fn an_entity_says_where_its_value_is_and_what_it_measures() {
 
 #[test]
 fn a_device_says_it_of_all_its_entities() {
-    let hints = of(DEVICE_TOPIC, DEVICE).unwrap();
+    let mut hints = of(DEVICE_TOPIC, DEVICE).unwrap();
+    hints.sort_by_key(|hint| (hint.state_topic.clone(), hint.path.clone()));
     let places: Vec<_> =
         hints.iter().map(|hint| (hint.state_topic.as_str(), hint.path.as_str())).collect();
     let expected = [
         ("bla/ea33/meter", ""),
+        ("bla/ea33/state", "humidity"),
         ("bla/ea33/state", "offset"),
         ("bla/ea33/state", "temperature"),
-        ("bla/ea33/state", "humidity"),
     ];
     assert_eq!(places, expected);
     assert!(hints.iter().all(|hint| hint.device.as_deref() == Some("Kitchen")));
     let meter = &hints[0];
     assert_eq!((meter.name.as_deref(), meter.role), (Some("Meter"), Some(Role::Health)));
     assert_eq!(meter.told().quantity(), Some(Quantity::EnergyTotal));
-    assert_eq!(hints[1].role, Some(Role::Other), "a number is a setting");
-    assert_eq!(hints[2].told().unit().map(|unit| unit.to_base(68.9)), Some(20.5));
+    assert_eq!(hints[2].role, Some(Role::Other), "a number is a setting");
+    assert_eq!(hints[3].told().unit().map(|unit| unit.to_base(68.9)), Some(20.5));
 }
 
 #[test]
@@ -91,9 +92,7 @@ fn what_cannot_be_used_says_why() {
     assert_eq!(error(topic, r#"{"stat_t":"a/+"}"#), DiscoveryError::StateTopic);
     let computed = r#"{"stat_t":"a","val_tpl":"{{ value_json.a / 10 }}"}"#;
     assert_eq!(error(topic, computed), DiscoveryError::Template);
-    let all_computed =
-        format!(r#"{{"cmps":{{"a":{}}}}}"#, computed.replace('{', r#"{"p":"sensor","#));
-    let all_computed = all_computed.replace(r#"{"p":"sensor",{"p":"sensor", value"#, "{{ value");
+    let all_computed = [r#"{"cmps":{"a":{"p":"sensor","#, &computed[1..], "}}"].concat();
     assert_eq!(error("homeassistant/device/x/config", &all_computed), DiscoveryError::Template);
 }
 
