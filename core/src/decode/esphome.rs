@@ -33,6 +33,10 @@ const OTHER_COMPONENTS: &[&str] = &[
     "valve",
 ];
 
+/// What these are in.
+const STATES: [&str; 8] =
+    ["on", "off", "open", "closed", "opening", "closing", "locked", "unlocked"];
+
 /// A state's topic: the prefix, the component and the name.
 fn state(topic: &str) -> Option<(&str, &str, &str)> {
     let (rest, name) = topic.strip_suffix("/state")?.rsplit_once('/')?;
@@ -49,7 +53,7 @@ pub(super) fn detect(message: &Message<'_>) -> Option<Detected> {
             let is_number = number::decode(text) != Err(Refusal::Malformed);
             return is_number.then_some(Detected::Format(Format::EspHome));
         }
-        if OTHER_COMPONENTS.contains(&component) && number::decode(text).is_err() {
+        if OTHER_COMPONENTS.contains(&component) && is_state(text) {
             return Some(Detected::NotASensor);
         }
     }
@@ -77,6 +81,12 @@ pub(super) fn decode(message: &Message<'_>, sink: &mut Sink<'_>) -> Result<(), R
     let value = number::decode(message.text()?)?;
     sink(Found::named(message.device_or(own), name, None, Ok(value)));
     Ok(())
+}
+
+/// Whether it is what no sensor sends. What is merely no number may be one bad message of many.
+fn is_state(text: &str) -> bool {
+    let is_word = STATES.iter().any(|state| state.eq_ignore_ascii_case(text));
+    is_word || (text.starts_with('{') && text.contains("\"state\""))
 }
 
 fn is_prefixed(topic: &str) -> bool {
@@ -167,6 +177,9 @@ mod tests {
             ("boiler/status", r#"{"a":1}"#),
             ("boiler/debug", "21.5"),
             ("boiler/switch/speed/state", "21.5"),
+            ("garden/light/level/state", ""),
+            ("garden/light/level/state", "unavailable"),
+            ("garden/light/level/state", r#"{"lux":1"#),
             ("boiler/sensor/temperature/state", r#"{"value":21.5}"#),
             ("boiler/sensor/temperature", "21.5"),
             ("sensor/temperature/state", "21.5"),
