@@ -472,7 +472,8 @@ impl AgentConfig {
         }
         let prefixes = [("outputs.prefix", Some(&self.outputs.prefix))];
         let sync = ("sync.prefix", self.sync.as_ref().map(|sync| &sync.prefix));
-        for (name, prefix) in prefixes.into_iter().chain([sync]) {
+        let discovery = ("sensors.discovery_prefix", Some(&self.sensors.discovery_prefix));
+        for (name, prefix) in prefixes.into_iter().chain([sync, discovery]) {
             if prefix.is_some_and(|p| p.is_empty() || p.contains(['+', '#'])) {
                 problems.push(format!("{name}: must be topic levels without wildcards"));
             }
@@ -484,6 +485,12 @@ impl AgentConfig {
             problems.push("days.max_samples: at least 2, a day needs a spread".into());
         }
         problems
+    }
+
+    /// Whether a source's messages are in their devices' own formats.
+    #[must_use]
+    pub fn finds_formats(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source.reads(), Reads::Format(_)))
     }
 
     /// What the board allows; generic figures for one that is not known.

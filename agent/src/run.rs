@@ -310,6 +310,10 @@ fn session(config: &AgentConfig, metrics: Arc<Metrics>) -> Session {
     if clock.source == ClockSource::Topic && !filters.iter().any(covered) {
         filters.push(clock.topic.clone());
     }
+    if config.finds_formats() {
+        let prefix = &config.sensors.discovery_prefix;
+        filters.extend(["+/+/config", "+/+/+/config"].map(|rest| format!("{prefix}/{rest}")));
+    }
     filters.sort();
     filters.dedup();
     // Where filters overlap a broker may send a message for each of them.

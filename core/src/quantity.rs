@@ -75,8 +75,8 @@ quantities! {
     Power = 6, "power", "W", -1.0e9, 1.0e9, ["watt", "watts"];
     /// Electric energy within a span of time.
     Energy = 7, "energy", "W.h", -1.0e15, 1.0e15, [];
-    /// Air pressure, from the highest summit to the Dead Sea.
-    Pressure = 8, "pressure", "hPa", 200.0, 1_200.0, ["pres", "air_pressure"];
+    /// Pressure of air, water or tyres: from a vacuum to 1,000 bar.
+    Pressure = 8, "pressure", "hPa", -1_100.0, 1_000_000.0, ["pres", "air_pressure"];
     /// Carbon dioxide.
     Co2 = 9, "co2", "[ppm]", 0.0, 100_000.0, ["carbon_dioxide"];
     /// Particulate matter up to 2.5 um.

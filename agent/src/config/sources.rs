@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use daywise_core::{
     decode::{
-        Format,
+        Format, discovery,
         fields::MAX_FIELDS,
         template::{Template, TemplateError},
     },
@@ -132,6 +132,9 @@ pub struct SensorsConfig {
     pub deny: Vec<String>,
     /// Whether a device's own health (battery, radio, up-time) is learnt like a sensor.
     pub health: bool,
+    /// First level of the topics on which devices announce their values to Home Assistant: units,
+    /// device classes and counters are learnt there.
+    pub discovery_prefix: String,
     /// Whether ids that differ in nothing but capitals are one sensor: firmware updates change
     /// the case of topics.
     pub fold_case: bool,
@@ -139,7 +142,13 @@ pub struct SensorsConfig {
 
 impl Default for SensorsConfig {
     fn default() -> Self {
-        Self { allow: Vec::new(), deny: Vec::new(), health: false, fold_case: true }
+        Self {
+            allow: Vec::new(),
+            deny: Vec::new(),
+            health: false,
+            discovery_prefix: discovery::PREFIX.into(),
+            fold_case: true,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use daywise_core::{
     baseline::Baseline,
     collect::{Accepted, Collector, Limits, Standing},
-    decode::{self, Devices, Format, Request},
+    decode::{self, Devices, Format, Request, discovery::Hints},
     reading::{Reading, Refusal, Sample, SensorIx, check_value},
     time::{LocalDay, UtcMillis},
 };
@@ -91,6 +91,8 @@ pub(crate) struct Intake {
     /// The format of the last message, if it has one of its own.
     pub(crate) format: Option<Format>,
     devices: Devices,
+    hints: Hints,
+    discovery_prefix: String,
     seen: Arc<Seen>,
     /// Where sensor ids are put together.
     name: String,
@@ -115,6 +117,7 @@ impl Intake {
         match self.routes.find(message.topic) {
             Route::Clock => return self.tick(message.payload),
             Route::Refused(reason) => self.leave_out(message, None, reason),
+            Route::Discovery => self.announced(message),
             Route::Detect(source) => self.detect(&mut arriving, source),
             Route::Format(source, format) => {
                 let is_new = self.routes.is_new(message.topic);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use daywise_core::{
     baseline::Baseline,
     collect::Collector,
-    decode::Devices,
+    decode::{Devices, discovery::Hints},
     reading::{Sample, SensorIx},
     time::{LocalDay, UtcMillis},
 };
@@ -65,6 +65,8 @@ impl Intake {
             requests: Vec::new(),
             format: None,
             devices: Devices::default(),
+            hints: Hints::default(),
+            discovery_prefix: config.sensors.discovery_prefix.clone(),
             seen,
             name: String::new(),
             learns_health: config.sensors.health,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use daywise_core::{
     decode::{
-        Format, check_sensor_id,
+        Format, check_sensor_id, discovery,
         fields::{self, Fields},
         template::{Template, Unidentified},
     },
@@ -24,6 +24,8 @@ const TOPICS_PER_SENSOR: usize = 4;
 pub(crate) enum Route {
     /// It is a tick of the clock.
     Clock,
+    /// It announces a device's values to Home Assistant.
+    Discovery,
     /// To a source whose messages' format is to be found.
     Detect(usize),
     /// To a source, in this format.
@@ -74,6 +76,9 @@ pub(crate) struct Routes {
     /// First levels of the topics that the agent and the server publish to.
     own: Vec<String>,
     sensors: SensorsConfig,
+    /// A source's messages are in their devices' formats.
+    finds_formats: bool,
+    discovery_prefix: String,
     topics: HashMap<String, Route>,
     max_topics: usize,
     numbers: HashMap<String, usize>,
@@ -107,6 +112,8 @@ impl Routes {
             clock_topic: clock_topic(config).map(str::to_owned),
             own: own_topics(config),
             sensors: config.sensors.clone(),
+            finds_formats: config.finds_formats(),
+            discovery_prefix: config.sensors.discovery_prefix.clone(),
             topics: HashMap::new(),
             max_topics,
             numbers: HashMap::new(),
@@ -194,6 +201,20 @@ impl Routes {
         Some(captured.sensor)
     }
 
+    /// Takes what is known of a sensor's quantity now; says whether that is more than before: what
+    /// was generic, or the counter of what it was.
+    pub(super) fn measures(&mut self, number: usize, source: usize, quantity: Quantity) -> bool {
+        let Some(known) = self.known.get_mut(number) else { return false };
+        let is_given = self.sources.get(source).is_some_and(|source| source.quantity.is_some());
+        let is_more = known.quantity != quantity
+            && !is_given
+            && (known.quantity == Quantity::Generic || quantity.of_total() == Some(known.quantity));
+        if is_more {
+            known.quantity = quantity;
+        }
+        is_more
+    }
+
     /// The number of the sensor that a message in a source names.
     pub(super) fn named_sensor(
         &mut self,
@@ -211,6 +232,9 @@ impl Routes {
         }
         if self.is_own(topic) {
             return Route::Refused(Refusal::NotASensor);
+        }
+        if self.finds_formats && discovery::is_config(&self.discovery_prefix, topic) {
+            return Route::Discovery;
         }
         let mut reason = Refusal::UnknownTopic;
         let mut found = None;

@@ -140,10 +140,18 @@ impl Told {
         self.role.or(class)
     }
 
-    /// `found` as what it is told to be. Its value must still be in the unit that it was sent in:
-    /// not one that a decoder has converted.
+    /// `found` as what it is told to be. One whose own message told its unit keeps quantity and
+    /// value.
     #[must_use]
     pub fn apply<'a>(&self, found: Found<'a>) -> Found<'a> {
+        if found.is_converted {
+            let role = match (self.role(), found.role) {
+                (Some(told), Role::Measurement) => told,
+                (_, role) => role,
+            };
+            let found = found.role(role);
+            return if self.is_total { found.total() } else { found };
+        }
         let quantity = self.class.map_or(found.quantity, |(quantity, _)| quantity);
         let role = match (self.role(), found.role) {
             // That a battery has a voltage does not make it a measurement.

@@ -71,6 +71,8 @@ pub struct Found<'a> {
     pub value: Result<f64, Refusal>,
     /// What it is for.
     pub role: Role,
+    /// Whether its unit was told with it, so that what is announced elsewhere says no more.
+    pub is_converted: bool,
 }
 
 impl<'a> Found<'a> {
@@ -98,7 +100,8 @@ impl<'a> Found<'a> {
         };
         let unit = unit.or(implied).filter(|unit| units::agree(quantity, *unit));
         let value = value.map(|value| unit.map_or(value, |unit| unit.to_base(value)));
-        Self { device: "", field: "", at: None, quantity, value, role }
+        let is_converted = unit.is_some();
+        Self { device: "", field: "", at: None, quantity, value, role, is_converted }
     }
 
     /// The same, measured at `at`.
