@@ -13,6 +13,7 @@ mod commands;
 mod dirty_stream;
 mod disk_trouble;
 mod drain;
+mod formats;
 mod heritage;
 mod killed_agent;
 mod late_readings;

@@ -131,6 +131,8 @@ const QUANTITIES: &[(&[&str], Quantity)] = &[
     (&["humidity"], Quantity::Humidity),
     (&["hum"], Quantity::Humidity),
     (&["rh"], Quantity::Humidity),
+    // Steps from dark to bright.
+    (&["light", "level"], Quantity::Generic),
     (&["illuminance"], Quantity::Illuminance),
     (&["lux"], Quantity::Illuminance),
     (&["illumination"], Quantity::Illuminance),
