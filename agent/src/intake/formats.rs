@@ -38,7 +38,7 @@ impl Intake {
         let message = arriving.message;
         self.format = Some(format);
         // Out of the way while the sink has the rest of us.
-        let mut devices = std::mem::take(&mut self.devices);
+        let mut devices = self.devices.take().unwrap_or_default();
         let seen = self.as_seen(message, source);
         let mut has_found = false;
         let outcome = devices.decode(format, &seen, &mut |found| {
@@ -48,7 +48,7 @@ impl Intake {
             self.found(arriving, source, &found);
         });
         self.requests.extend(devices.take_requests());
-        self.devices = devices;
+        self.devices = Some(devices);
         if is_new && outcome.is_ok() {
             self.routes.remember(message.topic, source, format);
             self.seen.note_format(message.topic, format);

@@ -90,7 +90,8 @@ pub(crate) struct Intake {
     pub(crate) requests: Vec<Request>,
     /// The format of the last message, if it has one of its own.
     pub(crate) format: Option<Format>,
-    devices: Devices,
+    /// Absent only while a message is decoded.
+    devices: Option<Box<Devices>>,
     hints: Hints,
     discovery_prefix: String,
     seen: Arc<Seen>,

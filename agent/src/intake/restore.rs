@@ -5,7 +5,7 @@ use std::sync::Arc;
 use daywise_core::{
     baseline::Baseline,
     collect::Collector,
-    decode::{Devices, discovery::Hints},
+    decode::discovery::Hints,
     reading::{Sample, SensorIx},
     time::{LocalDay, UtcMillis},
 };
@@ -64,7 +64,7 @@ impl Intake {
             verdicts: None,
             requests: Vec::new(),
             format: None,
-            devices: Devices::default(),
+            devices: None,
             hints: Hints::default(),
             discovery_prefix: config.sensors.discovery_prefix.clone(),
             seen,
