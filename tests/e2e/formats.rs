@@ -78,7 +78,7 @@ fn samples(scratch: &Scratch, path: &Path) -> Vec<Sample> {
     let out = scratch.file("rows.csv");
     let (from, to) = (path.to_str().unwrap(), out.to_str().unwrap());
     let arguments = ["decode", "--jsonl", from, "--timezone", ZONE, "--out", to];
-    command::run(scratch, command::agent(), &arguments).ok();
+    let _summary = command::run(scratch, command::agent(), &arguments).ok();
     for row in csv::Reader::from_path(&out).unwrap().records().map(Result::unwrap) {
         let place: usize = row[0].parse().unwrap();
         let at = row[7].parse().ok().map(|at: jiff::Timestamp| at.as_millisecond());

@@ -21,5 +21,6 @@ mod model_update;
 mod protocol;
 mod server_away;
 mod silence;
+mod sniff;
 mod watchdog;
 mod whole_loop;
