@@ -114,7 +114,7 @@ impl Calendar {
         if !matches!(both.offset(), jiff::tz::AmbiguousOffset::Fold { .. }) {
             return self.local_to_utc(wall);
         }
-        let (first, second) = (both.clone().earlier().ok()?, both.later().ok()?);
+        let (first, second) = (both.earlier().ok()?, both.later().ok()?);
         let [first, second] = [first, second].map(|at| UtcMillis(at.as_millisecond()));
         let away = |at: UtcMillis| at.since(now).unsigned_abs();
         Some(if away(second) < away(first) { second } else { first })
