@@ -107,10 +107,15 @@ refusals! {
     UnknownAlias = "unknown_alias";
 }
 
-/// Values that mean "no value", by documented use: -127 °C is a DS1820 that does not answer,
-/// -9999 (also -999, -99.9) is the missing mark of METAR and of many loggers.
-const TEMPERATURE_SENTINELS: [f64; 4] = [-127.0, -999.0, -9999.0, 999.9];
+/// Values that mean "no value", by documented use: -127 °C is a DS1820 that does not answer (the
+/// 85 °C of one that has just started means that only of this probe, so its decoders refuse it);
+/// -9999 (also -999, 999.9) is the missing mark of METAR and of many loggers; a register of 16 bits
+/// that is full, or half full where it has a sign, is Zigbee's and Modbus' mark of an invalid
+/// value: 65535, in hundredths 327.67 and 655.35.
+const TEMPERATURE_SENTINELS: [f64; 7] = [-127.0, -999.0, -9999.0, 999.9, 327.67, -327.68, 655.35];
 const ANY_SENTINELS: [f64; 2] = [-9999.0, -99999.0];
+const REGISTER_SENTINELS: [f64; 3] = [65_535.0, -9999.0, -99999.0];
+const PRESSURE_SENTINELS: [f64; 4] = [65_535.0, 6_553.5, -9999.0, -99999.0];
 
 /// Checks one value: finite, not a sentinel, inside the physical range.
 ///
@@ -124,6 +129,10 @@ pub fn check_value(quantity: Quantity, value: f64) -> Result<(), Refusal> {
         Quantity::Temperature => &TEMPERATURE_SENTINELS,
         // What a generic value may mean is not known, so nothing may be ruled out.
         Quantity::Generic => &[],
+        Quantity::Illuminance | Quantity::Co2 | Quantity::Pm25 | Quantity::Pm10 => {
+            &REGISTER_SENTINELS
+        }
+        Quantity::Pressure => &PRESSURE_SENTINELS,
         _ => &ANY_SENTINELS,
     };
     if sentinels.contains(&value) {
@@ -147,6 +156,9 @@ mod tests {
         assert_eq!(check(-300.0), Err(Refusal::OutOfRange));
         assert_eq!(check_value(Quantity::Humidity, -0.1), Err(Refusal::OutOfRange));
         assert_eq!(check_value(Quantity::Generic, -9999.0), Ok(()));
+        assert_eq!(check_value(Quantity::Co2, 65_535.0), Err(Refusal::Sentinel));
+        assert_eq!(check_value(Quantity::Power, 65_535.0), Ok(()), "may well be one");
+        assert_eq!(check(327.67), Err(Refusal::Sentinel));
     }
 
     #[test]
