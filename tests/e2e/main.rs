@@ -19,6 +19,7 @@ mod killed_agent;
 mod late_readings;
 mod model_update;
 mod protocol;
+mod real_encoders;
 mod server_away;
 mod silence;
 mod sniff;
