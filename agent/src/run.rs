@@ -328,6 +328,7 @@ fn session(config: &AgentConfig, metrics: Arc<Metrics>) -> Session {
         protocol: config.mqtt.protocol,
         receive_maximum: config.mqtt.receive_maximum.get(),
         keep_alive: KEEP_ALIVE,
+        status_topic: Some(format!("{}/{}/status", config.outputs.prefix, config.gateway)),
     };
     Session::new(settings, metrics)
 }

@@ -49,7 +49,7 @@ pub(super) enum LinkError {
     #[error("the broker ended the session: {0}")]
     Ended(String),
     #[error("the broker refused the session: {reason}")]
-    Refused { reason: String, for_version: bool },
+    Refused { reason: String, for_version: bool, for_will: bool },
     #[error(transparent)]
     Malformed(#[from] Malformed),
     #[error(transparent)]
@@ -115,8 +115,8 @@ impl Link {
             match self.packet()? {
                 None => {}
                 Some(Packet::Granted(grant)) => return Ok(grant),
-                Some(Packet::Refused { reason, for_version }) => {
-                    return Err(LinkError::Refused { reason, for_version });
+                Some(Packet::Refused { reason, for_version, for_will }) => {
+                    return Err(LinkError::Refused { reason, for_version, for_will });
                 }
                 Some(_) => return Err(LinkError::Ended("it did not begin with an answer".into())),
             }

@@ -25,7 +25,7 @@ pub use self::{
     held::MAX_HELD,
     outputs::Outputs,
     packet::Version,
-    session::{Session, Settings},
+    session::{OFFLINE, ONLINE, Session, Settings},
 };
 
 /// Bursts between here and the pipeline: one being worked on, one ready.
@@ -65,6 +65,9 @@ pub struct Acks {
     /// Their packet numbers.
     pub packets: Vec<u16>,
 }
+
+#[cfg(test)]
+pub(crate) use self::outputs::{Outgoing, queue};
 
 /// Outputs that lead nowhere.
 #[cfg(test)]

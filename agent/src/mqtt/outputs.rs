@@ -42,11 +42,17 @@ impl Outputs {
             self.metrics.add(Counter::OutputsDropped, 1);
         }
     }
+
+    /// Whether at least half of the queue is free: what can wait, waits until it is.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.queue.capacity() >= OUTPUT_QUEUE / 2
+    }
 }
 
 /// The session's end of the queue, and what the broker has not acknowledged yet.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     queue: mpsc::Receiver<Output>,
     /// To be sent before the queue; under their old numbers where the broker may know them.
     first: VecDeque<(Option<u16>, Output)>,
@@ -57,7 +63,7 @@ pub(super) struct Outgoing {
 }
 
 /// Both ends of a queue.
-pub(super) fn queue(metrics: Arc<Metrics>) -> (Outputs, Outgoing) {
+pub(crate) fn queue(metrics: Arc<Metrics>) -> (Outputs, Outgoing) {
     let (sender, queue) = mpsc::channel(OUTPUT_QUEUE);
     let outgoing = Outgoing {
         queue,
@@ -81,6 +87,12 @@ impl Outgoing {
         if !session_kept {
             self.first.iter_mut().for_each(|(packet, _)| *packet = None);
         }
+    }
+
+    /// Goes before all else, and takes the place of what its topic was still to say.
+    pub(super) fn put_first(&mut self, output: Output) {
+        self.first.retain(|(_, waiting)| waiting.topic != output.topic);
+        self.first.push_front((None, output));
     }
 
     /// The broker has one.
@@ -126,6 +138,14 @@ impl Outgoing {
     /// Nothing is queued and nothing unacknowledged.
     pub(super) fn is_done(&self) -> bool {
         self.first.is_empty() && self.queue.is_empty() && self.unacked.is_empty()
+    }
+
+    /// Takes all that is queued: topic, content, and whether it is to be kept.
+    #[cfg(test)]
+    pub(crate) fn drain(&mut self) -> Vec<(String, Bytes, bool)> {
+        std::iter::from_fn(|| self.next())
+            .map(|(_, output)| (output.topic, output.payload, output.retain))
+            .collect()
     }
 
     /// Gives the connection as much as it takes.
@@ -174,6 +194,22 @@ mod tests {
         assert_eq!(first(&outgoing), [(Some(7), "t/7"), (Some(9), "t/9")]);
         outgoing.handle_connected(false, 20);
         assert_eq!(first(&outgoing), [(None, "t/7"), (None, "t/9")], "nobody knows the numbers");
+    }
+
+    #[test]
+    fn of_what_goes_first_only_the_newest_of_a_topic_does() {
+        let mut outgoing = outgoing_with(&[7, 8]);
+        outgoing.handle_connected(true, 20);
+        let status = |payload: &'static str| Output {
+            topic: "t/8".into(),
+            payload: payload.into(),
+            acknowledged: true,
+            retain: true,
+        };
+        outgoing.put_first(status("online"));
+        outgoing.put_first(status("offline"));
+        assert_eq!(first(&outgoing), [(None, "t/8"), (Some(7), "t/7")]);
+        assert_eq!(outgoing.first[0].1.payload, "offline");
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(super) struct Introduction {
     pub(super) client_id: String,
     pub(super) keep_alive: Duration,
     pub(super) receive_maximum: u16,
+    /// What the broker is to publish if we are gone without a goodbye.
+    pub(super) will: Option<Output>,
 }
 
 /// What the broker granted with the connection; nothing before that.
@@ -68,6 +70,8 @@ pub(super) enum Packet {
         reason: String,
         /// Another version of the protocol may be taken.
         for_version: bool,
+        /// It keeps no retained messages or acknowledges none, and a last will is to be both.
+        for_will: bool,
     },
     /// A message.
     Publish(Delivery),
@@ -129,7 +133,7 @@ impl Version {
         introduction: &Introduction,
         out: &mut BytesMut,
     ) -> Result<(), Unsendable> {
-        let Introduction { client_id, keep_alive, receive_maximum } = introduction;
+        let Introduction { client_id, keep_alive, receive_maximum, will } = introduction;
         let client_id = client_id.clone();
         let keep_alive = u16::try_from(keep_alive.as_secs()).unwrap_or(u16::MAX);
         // The broker keeps the session, and with it what is not acknowledged, while we are away.
@@ -138,6 +142,10 @@ impl Version {
                 let mut connect = v4::Connect::new(client_id);
                 connect.keep_alive = keep_alive;
                 connect.clean_session = false;
+                connect.last_will = will.as_ref().map(|will| {
+                    let payload = will.payload.to_vec();
+                    v4::LastWill::new(&will.topic, payload, QoS::AtLeastOnce, will.retain)
+                });
                 connect.write(out).map(drop).map_err(Unsendable::new)
             }
             Self::V5 => {
@@ -147,7 +155,14 @@ impl Version {
                 properties.max_packet_size = Some(MAX_PACKET);
                 let properties = Some(properties);
                 let connect = v5::Connect { keep_alive, client_id, clean_start: false, properties };
-                connect.write(&None, &None, out).map(drop).map_err(Unsendable::new)
+                let will = will.as_ref().map(|will| v5::LastWill {
+                    topic: will.topic.clone().into(),
+                    message: will.payload.clone(),
+                    qos: mqttbytes_5::QoS::AtLeastOnce,
+                    retain: will.retain,
+                    properties: None,
+                });
+                connect.write(&will, &None, out).map(drop).map_err(Unsendable::new)
             }
         }
     }
@@ -259,6 +274,7 @@ fn read_311(input: &mut BytesMut) -> Result<Option<Packet>, Malformed> {
         v4::Packet::ConnAck(ack) => Packet::Refused {
             reason: format!("{:?}", ack.code),
             for_version: ack.code == v4::ConnectReturnCode::RefusedProtocolVersion,
+            for_will: false,
         },
         v4::Packet::Publish(publish) => Packet::Publish(Delivery {
             topic: publish.topic,
@@ -298,6 +314,10 @@ fn read_5(input: &mut BytesMut) -> Result<Option<Packet>, Malformed> {
                     | v5::ConnectReturnCode::UnsupportedProtocolVersion
                     | v5::ConnectReturnCode::MalformedPacket
                     | v5::ConnectReturnCode::ProtocolError
+            ),
+            for_will: matches!(
+                ack.code,
+                v5::ConnectReturnCode::RetainNotSupported | v5::ConnectReturnCode::QoSNotSupported
             ),
         },
         v5::Packet::Publish(publish) => Packet::Publish(Delivery {

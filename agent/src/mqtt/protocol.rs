@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn refused(for_version: bool) -> LinkError {
-        LinkError::Refused { reason: "no".into(), for_version }
+        LinkError::Refused { reason: "no".into(), for_version, for_will: false }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     Acks, Burst, Delivery, Outputs,
     held::Held,
     link::{Link, LinkError},
-    outputs::{self, Outgoing},
+    outputs::{self, Outgoing, Output},
     packet::{Introduction, Packet, Version},
     protocol::Choice,
 };
@@ -25,6 +25,11 @@ use crate::{
 
 /// For what is still to be sent when the agent stops.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// On the status topic while there is a connection.
+pub const ONLINE: &str = "online";
+/// On the status topic otherwise.
+pub const OFFLINE: &str = "offline";
 
 /// What a session is made with.
 #[derive(Clone, Debug)]
@@ -41,6 +46,9 @@ pub struct Settings {
     pub receive_maximum: u16,
     /// The broker takes silence of one and a half times this for our end.
     pub keep_alive: Duration,
+    /// Where it is said, retained, whether we are there: [`ONLINE`], or [`OFFLINE`] after a goodbye
+    /// and as our last will.
+    pub status_topic: Option<String>,
 }
 
 /// Where the connection is.
@@ -91,6 +99,8 @@ pub struct Session {
     held: Held,
     /// Nothing more is taken; what is not acknowledged comes again another day.
     is_stopping: bool,
+    /// The broker takes no last will of ours.
+    is_without_will: bool,
     backoff: Backoff,
 }
 
@@ -116,6 +126,7 @@ impl Session {
             connection: 0,
             held: Held::default(),
             is_stopping: false,
+            is_without_will: false,
             backoff: Backoff::default(),
         }
     }
@@ -184,6 +195,7 @@ impl Session {
     /// Outputs that are queued go out first. A connection with unread bytes would be reset, and
     /// what was written with it, so it is read to its end.
     async fn say_goodbye(&mut self) {
+        self.say_status(OFFLINE);
         let mut is_said = false;
         while self.line.link().is_some() {
             self.send_outputs();
@@ -233,7 +245,8 @@ impl Session {
 
     fn connect(&self) -> impl Future<Output = Result<Link, LinkError>> + Send + use<> {
         let Settings { broker, client_id, receive_maximum, keep_alive, .. } = self.settings.clone();
-        let introduction = Introduction { client_id, keep_alive, receive_maximum };
+        let will = self.status(OFFLINE).filter(|_| !self.is_without_will);
+        let introduction = Introduction { client_id, keep_alive, receive_maximum, will };
         Link::connect(broker, self.choice.version(), introduction)
     }
 
@@ -250,11 +263,30 @@ impl Session {
         // Also with a kept session: the sources may have changed in the config.
         link.subscribe(self.outgoing.next_packet(), &self.settings.filters)?;
         self.line = Line::Up(Box::new(link));
+        self.say_status(ONLINE);
         self.take_packets()
+    }
+
+    fn status(&self, status: &'static str) -> Option<Output> {
+        let topic = self.settings.status_topic.clone()?;
+        Some(Output { topic, payload: status.into(), acknowledged: true, retain: true })
+    }
+
+    fn say_status(&mut self, status: &'static str) {
+        if let Some(output) = self.status(status) {
+            self.outgoing.put_first(output);
+        }
     }
 
     fn not_connected(&mut self, error: &LinkError) {
         let tried = self.choice.version().name();
+        if let LinkError::Refused { for_will: true, .. } = error
+            && !std::mem::replace(&mut self.is_without_will, true)
+        {
+            info!(%error, "the sensor broker takes no retained last will; going on without one");
+            self.line = Line::Waiting(Instant::now());
+            return;
+        }
         if self.choice.handle_failure(error) {
             let next = self.choice.version().name();
             info!(%error, tried, next, "the sensor broker may speak another version of MQTT");

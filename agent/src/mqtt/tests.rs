@@ -34,13 +34,15 @@ struct Peer {
     stream: TcpStream,
     input: BytesMut,
     is_5: bool,
+    /// Topic, content, quality and whether it is retained.
+    will: Option<(String, Bytes, u8, bool)>,
 }
 
 impl Peer {
     /// Accepts a connection and reads its CONNECT.
     async fn accept(listener: &TcpListener) -> (Self, v5::Connect) {
         let (stream, _) = listener.accept().await.unwrap();
-        let mut peer = Self { stream, input: BytesMut::new(), is_5: false };
+        let mut peer = Self { stream, input: BytesMut::new(), is_5: false, will: None };
         while peer.input.len() < 2 || peer.input.len() < 2 + usize::from(peer.input[1]) {
             peer.stream.read_buf(&mut peer.input).await.unwrap();
         }
@@ -48,17 +50,28 @@ impl Peer {
         peer.is_5 = peer.input[8] == 5;
         let connect = if peer.is_5 {
             match v5::Packet::read(&mut peer.input, None).unwrap() {
-                v5::Packet::Connect(connect, None, None) => connect,
+                v5::Packet::Connect(connect, will, None) => {
+                    peer.will = will.map(|will| {
+                        let topic = String::from_utf8(will.topic.to_vec()).unwrap();
+                        (topic, will.message, will.qos as u8, will.retain)
+                    });
+                    connect
+                }
                 other => panic!("{other:?}"),
             }
         } else {
             match v4::Packet::read(&mut peer.input, 1 << 20).unwrap() {
-                v4::Packet::Connect(connect) => v5::Connect {
-                    keep_alive: connect.keep_alive,
-                    client_id: connect.client_id,
-                    clean_start: connect.clean_session,
-                    properties: None,
-                },
+                v4::Packet::Connect(connect) => {
+                    peer.will = connect
+                        .last_will
+                        .map(|will| (will.topic, will.message, will.qos as u8, will.retain));
+                    v5::Connect {
+                        keep_alive: connect.keep_alive,
+                        client_id: connect.client_id,
+                        clean_start: connect.clean_session,
+                        properties: None,
+                    }
+                }
                 other => panic!("{other:?}"),
             }
         };
@@ -148,6 +161,7 @@ fn settings(port: u16, protocol: Protocol) -> Settings {
         protocol,
         receive_maximum: 77,
         keep_alive: Duration::from_secs(30),
+        status_topic: None,
     }
 }
 
@@ -336,6 +350,60 @@ async fn what_was_durable_is_acknowledged_on_the_way_out() {
         drop(ends);
         assert_eq!(peer.read().await[..], [0x40, 2, 0, 1]);
         assert_eq!(peer.read().await[..], [0xE0, 0]);
+    })
+    .await;
+}
+
+fn with_status(port: u16, protocol: Protocol) -> Settings {
+    Settings { status_topic: Some("o/status".into()), ..settings(port, protocol) }
+}
+
+/// Reads a retained message at QoS 1 on the status topic, and takes it.
+async fn expect_status(peer: &mut Peer, status: &str) {
+    let packet = peer.read().await;
+    assert_eq!(packet[0], 0x33, "QoS 1, retained: {packet:?}");
+    let text = String::from_utf8_lossy(&packet);
+    assert!(text.contains("o/status") && text.ends_with(status), "{status}: {text}");
+    let number = 4 + "o/status".len();
+    peer.send(&[0x40, 2, packet[number], packet[number + 1]]).await;
+}
+
+#[tokio::test]
+async fn whether_we_are_there_is_said_at_each_connection_at_the_end_and_by_the_last_will() {
+    for protocol in [Protocol::V5, Protocol::V311] {
+        let (listener, port) = broker().await;
+        play(with_status(port, protocol), async |ends| {
+            for _ in 0..2 {
+                let (mut peer, _) = Peer::accept(&listener).await;
+                let will = ("o/status".to_owned(), Bytes::from(OFFLINE), 1, true);
+                assert_eq!(peer.will, Some(will));
+                peer.grant(true).await;
+                expect_status(&mut peer, ONLINE).await;
+            }
+            let (mut peer, _) = Peer::accept(&listener).await;
+            peer.grant(true).await;
+            expect_status(&mut peer, ONLINE).await;
+            ends.stop.cancel();
+            drop(ends);
+            expect_status(&mut peer, OFFLINE).await;
+            assert_eq!(peer.read().await[..], [0xE0, 0]);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_keeps_nothing_is_spoken_to_without_a_last_will() {
+    let (listener, port) = broker().await;
+    play(with_status(port, Protocol::V5), async |ends| {
+        let (mut peer, _) = Peer::accept(&listener).await;
+        assert!(peer.will.is_some());
+        peer.send(&[0x20, 3, 0, 0x9A, 0]).await;
+        drop(peer);
+        let (mut peer, _) = Peer::accept(&listener).await;
+        assert_eq!(peer.will, None);
+        peer.grant(false).await;
+        assert_eq!(*ends.version.borrow(), Some(Version::V5));
     })
     .await;
 }
