@@ -3,6 +3,7 @@
 //! Unknown keys are refused, so a misspelt setting cannot silently keep its default. Defaults
 //! live in the `Default` impls and nowhere else; `configs/agent.example.toml` is tested to load.
 
+mod home_assistant;
 mod sources;
 
 use std::{
@@ -15,7 +16,10 @@ use std::{
 use daywise_core::{collect, duration::HumanDuration, features::FeatureSet};
 use serde::Deserialize;
 
-pub use self::sources::{FormatChoice, Reads, SensorsConfig, SourceConfig};
+pub use self::{
+    home_assistant::HomeAssistantConfig,
+    sources::{FormatChoice, Reads, SensorsConfig, SourceConfig},
+};
 use crate::{
     board::{self, Board},
     calendar::Calendar,
@@ -66,6 +70,9 @@ pub struct AgentConfig {
     /// What is published locally.
     #[serde(default)]
     pub outputs: OutputsConfig,
+    /// What Home Assistant is told.
+    #[serde(default)]
+    pub home_assistant: HomeAssistantConfig,
 }
 
 /// `[site]`.
@@ -255,7 +262,7 @@ pub enum Durability {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    /// Address of `/health`, `/status` and `/metrics`; port 0 takes a free one, written to
+    /// Address of `/health`, `/status`, `/metrics` and `/influx`; port 0 takes a free one, written to
     /// `http.addr` in the state directory.
     pub listen: SocketAddr,
 }
@@ -336,7 +343,8 @@ pub enum ClockSource {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputsConfig {
-    /// First level of the local output topics `{prefix}/{gateway}/{sensor}/live` and `…/day`.
+    /// First level of the local output topics `{prefix}/{gateway}/{sensor}/live` and so on, as
+    /// `docs/outputs.md` lists them.
     pub prefix: String,
     /// A sensor's live score is published at most this often.
     pub live_every: HumanDuration,
@@ -478,6 +486,8 @@ impl AgentConfig {
                 problems.push(format!("{name}: must be topic levels without wildcards"));
             }
         }
+        let home = self.home_assistant.problems().into_iter();
+        problems.extend(home.map(|problem| format!("home_assistant.{problem}")));
         if usize::from(self.mqtt.receive_maximum.get()) >= MAX_HELD {
             problems.push(format!("mqtt.receive_maximum: must be below {MAX_HELD}"));
         }
@@ -553,6 +563,7 @@ fn section_problems(table: &toml::Table) -> Vec<String> {
             "http" => parse_section::<HttpConfig>(value),
             "clock" => parse_section::<ClockConfig>(value),
             "outputs" => parse_section::<OutputsConfig>(value),
+            "home_assistant" => parse_section::<HomeAssistantConfig>(value),
             "sources" => parse_section::<Vec<SourceConfig>>(value),
             "sensors" => parse_section::<SensorsConfig>(value),
             "gateway" | "board" | "state_dir" => parse_section::<String>(value),
@@ -666,6 +677,7 @@ mod tests {
         assert_eq!(example.http, HttpConfig::default());
         assert_eq!(example.clock, ClockConfig::default());
         assert_eq!(example.outputs, OutputsConfig::default());
+        assert_eq!(example.home_assistant, HomeAssistantConfig::default());
         assert_eq!(example.sensors, SensorsConfig::default());
         let sync = example.sync.unwrap();
         assert_eq!(sync.prefix, default_prefix());
