@@ -1,4 +1,4 @@
-//! The local HTTP server: `/health`, `/status`, `/metrics`; and the status document, which the
+//! The local HTTP server: `/health`, `/status`, `/metrics`, `/influx`; and the status document, which the
 //! `status` command also makes from the store while the agent does not run.
 
 use std::{
@@ -24,6 +24,7 @@ use tracing::warn;
 
 use crate::{
     backoff::Backoff,
+    figures::Figures,
     health::{Health, Severity},
     logging,
     metrics::{Counter, Metrics, rss_kb},
@@ -53,6 +54,8 @@ pub struct Status {
     pub health: Arc<Health>,
     /// What the broker carries.
     pub seen: Arc<Seen>,
+    /// Each sensor's figures.
+    pub figures: Arc<Figures>,
     /// The version of MQTT spoken with the sensor broker.
     pub mqtt_version: watch::Receiver<Option<Version>>,
     /// The store.
@@ -185,6 +188,7 @@ pub async fn serve(
         .route("/health", get(health))
         .route("/status", get(document))
         .route("/metrics", get(metrics))
+        .route("/influx", get(influx))
         .with_state(status);
     serve_routes(&listener, routes, stop).await
 }
@@ -226,8 +230,16 @@ async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {
     status.metrics.set(Counter::EvictedChunkDays, stats.evicted_chunk_days);
     status.metrics.set(Counter::EvictedSensorDays, stats.evicted_sensor_days);
     status.metrics.set(Counter::DamagedRecords, stats.damaged);
-    let text = status.metrics.to_prometheus() + &status.health.to_prometheus();
+    let text = status.metrics.to_prometheus()
+        + &status.health.to_prometheus()
+        + &status.figures.to_prometheus(&status.gateway);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// The sensors' figures of `/metrics`, for who collects in line protocol.
+async fn influx(State(status): State<Arc<Status>>) -> impl IntoResponse {
+    let text = status.figures.to_influx(&status.gateway);
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text)
 }
 
 fn address_file(state_dir: &Path) -> PathBuf {

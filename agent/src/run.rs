@@ -23,7 +23,9 @@ use crate::{
     board::Board,
     calendar::{Calendar, CalendarError},
     config::{AgentConfig, ClockSource},
+    figures::Figures,
     health::{Condition, Health},
+    home_assistant::Names,
     http::{self, Status},
     metrics::Metrics,
     mqtt::{ACK_QUEUE, BURST_QUEUE, Session, Settings},
@@ -153,6 +155,7 @@ impl Agent {
         let metrics = Arc::new(Metrics::default());
         let heartbeat = Arc::new(Heartbeat::default());
         let seen = Arc::new(Seen::default());
+        let figures = Arc::new(Figures::new(config.max_sensors()));
         let (model_sender, model) = watch::channel(slots.active_model());
         let (update_sender, update) = watch::channel(daywise_core::wire::UpdateState::Idle);
         let outbox_ready = Arc::new(Notify::new());
@@ -165,6 +168,7 @@ impl Agent {
             health: Arc::clone(health),
             heartbeat: Arc::clone(&heartbeat),
             seen: Arc::clone(&seen),
+            figures: Arc::clone(&figures),
         };
         let pipeline =
             Pipeline::new(config, calendar, store.clone(), links).map_err(RunError::Store)?;
@@ -176,6 +180,7 @@ impl Agent {
             metrics,
             health: Arc::clone(health),
             seen,
+            figures,
             mqtt_version: session.version(),
             store: store.clone(),
             model,
@@ -314,6 +319,9 @@ fn session(config: &AgentConfig, metrics: Arc<Metrics>) -> Session {
         let prefix = &config.sensors.discovery_prefix;
         filters.extend(["+/+/config", "+/+/+/config"].map(|rest| format!("{prefix}/{rest}")));
     }
+    if config.home_assistant.enabled {
+        filters.push(config.home_assistant.status_topic.clone());
+    }
     filters.sort();
     filters.dedup();
     // Where filters overlap a broker may send a message for each of them.
@@ -328,7 +336,7 @@ fn session(config: &AgentConfig, metrics: Arc<Metrics>) -> Session {
         protocol: config.mqtt.protocol,
         receive_maximum: config.mqtt.receive_maximum.get(),
         keep_alive: KEEP_ALIVE,
-        status_topic: Some(format!("{}/{}/status", config.outputs.prefix, config.gateway)),
+        status_topic: Some(Names::new(config).status_topic()),
     };
     Session::new(settings, metrics)
 }

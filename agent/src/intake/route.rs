@@ -13,7 +13,10 @@ use daywise_core::{
     reading::{Refusal, SensorIx},
 };
 
-use crate::config::{AgentConfig, ClockSource, FormatChoice, Reads, SensorsConfig};
+use crate::{
+    config::{AgentConfig, ClockSource, FormatChoice, Reads, SensorsConfig},
+    home_assistant::our_announcements,
+};
 
 /// Topics remembered per allowed sensor: several topics may lead to one sensor, and unknown
 /// topics are remembered too. Beyond that a topic is matched each time.
@@ -75,6 +78,8 @@ pub(crate) struct Routes {
     clock_topic: Option<String>,
     /// First levels of the topics that the agent and the server publish to.
     own: Vec<String>,
+    /// How the topics begin on which agents announce sensors to Home Assistant.
+    announced: [String; 2],
     sensors: SensorsConfig,
     /// A source's messages are in their devices' formats.
     finds_formats: bool,
@@ -111,6 +116,10 @@ impl Routes {
             sources: parsed.collect(),
             clock_topic: clock_topic(config).map(str::to_owned),
             own: own_topics(config),
+            announced: [
+                our_announcements(&config.sensors.discovery_prefix),
+                our_announcements(&config.home_assistant.discovery_prefix),
+            ],
             sensors: config.sensors.clone(),
             finds_formats: config.finds_formats(),
             discovery_prefix: config.sensors.discovery_prefix.clone(),
@@ -230,7 +239,7 @@ impl Routes {
         if self.clock_topic.as_deref() == Some(topic) {
             return Route::Clock;
         }
-        if self.is_own(topic) {
+        if self.is_own(topic) || self.announced.iter().any(|start| topic.starts_with(start)) {
             return Route::Refused(Refusal::NotASensor);
         }
         if self.finds_formats && discovery::is_config(&self.discovery_prefix, topic) {
@@ -390,6 +399,12 @@ impl Routes {
             known.ix = Some(ix);
             (known.id.clone(), known.quantity)
         })
+    }
+
+    /// Whether the config leaves out a stored sensor.
+    pub(crate) fn is_denied(&self, ix: SensorIx) -> bool {
+        let known = self.number_of(ix).and_then(|number| self.known.get(number));
+        known.is_some_and(|known| known.is_denied)
     }
 
     /// Id and quantity of a stored sensor.

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use super::Pipeline;
 use crate::{
+    figures::LastDay,
     metrics::Counter,
     mqtt::Acks,
     store::{DayCommit, DayRecord, Prune, StoreError},
@@ -36,6 +37,16 @@ struct Computed {
     commit: DayCommit,
     message: Value,
     topic: String,
+    last: LastDay,
+}
+
+/// What is said of a sensor-day once it is durable.
+#[derive(Debug)]
+pub(super) struct Unsaid {
+    topic: String,
+    payload: Vec<u8>,
+    sensor: SensorIx,
+    last: LastDay,
 }
 
 /// Baselines that days have taught which are not committed yet.
@@ -114,7 +125,9 @@ impl Pipeline {
         let (mut taught, mut unsaid) = (Taught::new(), Vec::with_capacity(days.len()));
         for (day, sensor) in days {
             if let Some(computed) = self.compute_one(day, *sensor, &mut taught)? {
-                unsaid.push((computed.topic, computed.message.to_string().into_bytes()));
+                let Computed { topic, message, last, .. } = computed;
+                let payload = message.to_string().into_bytes();
+                unsaid.push(Unsaid { topic, payload, sensor: *sensor, last });
                 commits.push(computed.commit);
             } else {
                 self.store.unmark(day.date, *sensor)?;
@@ -142,8 +155,9 @@ impl Pipeline {
         if !self.unsaid.is_empty() {
             self.links.outbox_ready.notify_one();
         }
-        for (topic, payload) in self.unsaid.drain(..) {
+        for Unsaid { topic, payload, sensor, last } in std::mem::take(&mut self.unsaid) {
             self.links.outputs.publish(topic, payload, QoS::AtLeastOnce, false);
+            self.note_last_day(sensor, last);
         }
         Ok(())
     }
@@ -199,6 +213,14 @@ impl Pipeline {
             deviation,
         };
         let message = day_message(&upload, &usual);
+        let last = LastDay::new(
+            day,
+            (revision, samples),
+            upload.features.as_ref(),
+            upload.prediction.as_ref(),
+            deviation,
+            |place| usual.usual(place),
+        );
         let topic = format!("{}/{}/{id}/day", self.output_prefix, self.gateway);
         let commit = DayCommit {
             date: day.date,
@@ -210,7 +232,7 @@ impl Pipeline {
                 .flatten(),
         };
         taught.extend(learnt.then_some((sensor, after)));
-        Ok(Some(Computed { commit, message, topic }))
+        Ok(Some(Computed { commit, message, topic, last }))
     }
 
     fn predict(&self, quantity: Quantity, features: &Features) -> Option<Prediction> {

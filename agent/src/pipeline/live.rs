@@ -48,6 +48,7 @@ impl Pipeline {
     /// Publishes `…/live` of every sensor with news, when a round is due.
     pub(super) fn publish_live(&mut self) {
         for sensor in self.live.due(Instant::now()) {
+            self.note_figure(sensor);
             let Some((id, quantity)) = self.intake.routes.describe(sensor) else { continue };
             let Some(state) = self.intake.collector.sensor(sensor) else { continue };
             let Some(last) = state.last else { continue };

@@ -11,6 +11,9 @@
 
 mod days;
 mod durability;
+mod home;
+#[cfg(test)]
+mod home_tests;
 mod live;
 mod silences;
 #[cfg(test)]
@@ -38,11 +41,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use self::{durability::Flushing, live::Live, silences::Silences, wear::Wear};
+use self::{
+    days::Unsaid, durability::Flushing, home::Home, live::Live, silences::Silences, wear::Wear,
+};
 use crate::{
     calendar::Calendar,
     commit_policy::CommitPolicy,
     config::AgentConfig,
+    figures::Figures,
     health::{Condition, Health},
     intake::{Intake, Message},
     metrics::{Counter, Metrics},
@@ -84,6 +90,8 @@ pub struct Links {
     pub heartbeat: Arc<Heartbeat>,
     /// What the broker carries is noted there.
     pub seen: Arc<Seen>,
+    /// Each sensor's figures are kept there.
+    pub figures: Arc<Figures>,
 }
 
 /// The pipeline; see the module.
@@ -105,9 +113,11 @@ pub struct Pipeline {
     /// Since when, by the agent's clock, the broker's messages have come without a break.
     listening_since: UtcMillis,
     silences: Silences,
+    /// Where Home Assistant is told.
+    home: Option<Home>,
     acks: Vec<u16>,
-    /// Topics and messages of days that are committed and not published yet.
-    unsaid: Vec<(String, Vec<u8>)>,
+    /// Days that are committed and not published yet.
+    unsaid: Vec<Unsaid>,
 }
 
 impl Pipeline {
@@ -128,7 +138,7 @@ impl Pipeline {
             Arc::clone(&links.metrics),
             Arc::clone(&links.seen),
         )?;
-        Ok(Self {
+        let mut pipeline = Self {
             gateway: config.gateway.clone(),
             output_prefix: config.outputs.prefix.clone(),
             set: config.features.set,
@@ -142,11 +152,14 @@ impl Pipeline {
             flushing: Flushing::new(&config.store),
             wear: Wear::new(config),
             live: Live::new(config.outputs.live_every.0),
+            home: config.home_assistant.enabled.then(|| Home::new(config)),
             links,
             connection: 0,
             acks: Vec::new(),
             unsaid: Vec::new(),
-        })
+        };
+        pipeline.restore_figures()?;
+        Ok(pipeline)
     }
 
     /// Runs until the session with the broker ends, then makes durable what is there.
@@ -184,6 +197,7 @@ impl Pipeline {
             self.close_days(&acks, &stop).await?;
             self.tell_silences(&acks, &stop).await?;
             self.publish_live();
+            self.tell_home();
             self.watch_wear();
         }
         self.commit(&acks, &stop).await?;
@@ -208,10 +222,12 @@ impl Pipeline {
         let messages = u32::try_from(burst.deliveries.len()).unwrap_or(u32::MAX);
         let (readings, unacked) = (self.intake.batch.len(), self.acks.len());
         for delivery in burst.deliveries {
-            let ticked = self.intake.take(&message(&delivery));
+            let is_homes = self.home.as_mut().is_some_and(|home| home.hears(&delivery));
+            let ticked = !is_homes && self.intake.take(&message(&delivery));
             self.acks.extend(delivery.packet);
             if ticked {
                 self.watch_silences();
+                self.watch_problems();
             }
             if ticked && self.is_day_due() {
                 self.close_days(acks, stop).await?;

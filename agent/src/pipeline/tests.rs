@@ -16,13 +16,13 @@ use crate::store::{DayRecord, StoreOptions};
 /// 2024-05-10.
 const DAY: LocalDate = LocalDate(19_853);
 
-fn at(hour: i64) -> UtcMillis {
+pub(super) fn at(hour: i64) -> UtcMillis {
     LocalDay::utc(DAY).start + hour * HOUR_MS
 }
 
 /// A gateway whose power can go.
-struct Gateway {
-    pipeline: Pipeline,
+pub(super) struct Gateway {
+    pub(super) pipeline: Pipeline,
     runtime: tokio::runtime::Runtime,
     acks: (mpsc::Sender<Acks>, mpsc::Receiver<Acks>),
     /// Delivered and not yet acknowledged.
@@ -36,6 +36,11 @@ fn pipeline(dir: &Path) -> Pipeline {
 }
 
 fn pipeline_in(dir: &Path, zone: &str) -> Pipeline {
+    let outputs = crate::mqtt::outputs_to_nobody(Arc::default());
+    pipeline_with(dir, zone, "", outputs)
+}
+
+pub(super) fn pipeline_with(dir: &Path, zone: &str, more: &str, outputs: Outputs) -> Pipeline {
     let text = format!(
         r#"
         gateway = "gw"
@@ -44,6 +49,7 @@ fn pipeline_in(dir: &Path, zone: &str) -> Pipeline {
         sources = [{{ topic = "r/{{sensor}}" }}, {{ topic = "f/{{sensor}}", fields = ["x", "y"] }}]
         features = {{ set = "moments/1" }}
         clock = {{ source = "topic", topic = "clock" }}
+        {more}
         "#,
         dir.display()
     );
@@ -52,7 +58,6 @@ fn pipeline_in(dir: &Path, zone: &str) -> Pipeline {
     assert!(opened.set_aside.is_none());
     let metrics = Arc::new(Metrics::default());
     metrics.set(Counter::Connected, 1);
-    let outputs = crate::mqtt::outputs_to_nobody(Arc::clone(&metrics));
     let links = Links {
         model: watch::channel(None).1,
         outbox_ready: Arc::default(),
@@ -60,6 +65,7 @@ fn pipeline_in(dir: &Path, zone: &str) -> Pipeline {
         health: Arc::default(),
         heartbeat: Arc::default(),
         seen: Arc::default(),
+        figures: Arc::new(Figures::new(100)),
         metrics,
     };
     let calendar = Calendar::new(zone).unwrap();
@@ -68,15 +74,19 @@ fn pipeline_in(dir: &Path, zone: &str) -> Pipeline {
 
 impl Gateway {
     fn start(dir: &Path) -> Self {
+        Self::start_with(pipeline(dir))
+    }
+
+    pub(super) fn start_with(pipeline: Pipeline) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let acks = mpsc::channel(16);
         let (unacked, now, packet) = (Vec::new(), at(0), 0);
-        let mut gateway = Self { pipeline: pipeline(dir), runtime, acks, unacked, now, packet };
+        let mut gateway = Self { pipeline, runtime, acks, unacked, now, packet };
         gateway.tick(at(0));
         gateway
     }
 
-    fn give(&mut self, topic: &str, payload: &str, packet: u16, dup: bool) {
+    pub(super) fn give(&mut self, topic: &str, payload: &str, packet: u16, dup: bool) {
         let payload = payload.to_owned().into_bytes().into();
         let delivery =
             Delivery { topic: topic.into(), payload, packet: Some(packet), dup, retained: false };
@@ -85,7 +95,7 @@ impl Gateway {
         self.runtime.block_on(self.pipeline.take(burst, &self.acks.0, &stop)).unwrap();
     }
 
-    fn tick(&mut self, now: UtcMillis) {
+    pub(super) fn tick(&mut self, now: UtcMillis) {
         self.now = self.now.max(now);
         self.give("clock", &self.now.0.to_string(), 1, false);
         let stop = CancellationToken::new();
@@ -93,7 +103,7 @@ impl Gateway {
         self.runtime.block_on(self.pipeline.close_days(&self.acks.0, &stop)).unwrap();
     }
 
-    fn deliver(&mut self, sensor: &str, payload: &str) {
+    pub(super) fn deliver(&mut self, sensor: &str, payload: &str) {
         self.deliver_to(format!("r/{sensor}"), payload);
     }
 
@@ -104,7 +114,7 @@ impl Gateway {
         self.give(&topic, payload, packet, false);
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         let stop = CancellationToken::new();
         self.runtime.block_on(self.pipeline.commit(&self.acks.0, &stop)).unwrap();
         while self.acks.1.try_recv().is_ok() {}
@@ -161,7 +171,7 @@ impl Gateway {
     }
 }
 
-fn stamped(at: UtcMillis, value: f64) -> String {
+pub(super) fn stamped(at: UtcMillis, value: f64) -> String {
     format!("{{\"ts\":{},\"value\":{value}}}", at.0)
 }
 
