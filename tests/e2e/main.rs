@@ -15,6 +15,7 @@ mod disk_trouble;
 mod drain;
 mod formats;
 mod heritage;
+mod home_assistant;
 mod killed_agent;
 mod late_readings;
 mod model_update;

@@ -229,6 +229,18 @@ impl Agent {
         answer.json()
     }
 
+    /// What it answers at `path`.
+    ///
+    /// # Panics
+    /// It does not answer, or has nothing there.
+    #[track_caller]
+    #[must_use]
+    pub fn text(&self, path: &str) -> String {
+        let answer = wait_for("the agent answers", SHORT, || self.request(path));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+
     /// How well it is, by its own word.
     ///
     /// # Panics
