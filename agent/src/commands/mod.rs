@@ -144,4 +144,6 @@ fn parse_quantity(name: &str) -> Result<Quantity, String> {
 }
 
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod tests;

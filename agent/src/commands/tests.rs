@@ -43,7 +43,7 @@ fn text_of(path: &Path) -> &str {
 }
 
 /// All rows of a CSV file, header included.
-fn read_rows(path: &Path) -> Vec<Vec<String>> {
+pub(super) fn read_rows(path: &Path) -> Vec<Vec<String>> {
     let (mut lines, mut record) = (Lines::open(path).unwrap(), Record::default());
     let mut rows = Vec::new();
     while let Some(line) = lines.next_line().unwrap() {
