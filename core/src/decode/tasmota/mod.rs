@@ -25,8 +25,14 @@ enum Kind {
     Silent,
 }
 
+/// Where devices say at each start what they have: values among it, which `SENSOR` will repeat.
+const DISCOVERY: &str = "tasmota/discovery/";
+
 /// Whether it is this format's.
 pub(super) fn detect(message: &Message<'_>) -> Option<Detected> {
+    if message.topic.starts_with(DISCOVERY) {
+        return Some(Detected::NotASensor);
+    }
     match place(message.topic)?.1 {
         Kind::Sensor | Kind::State | Kind::Status => Some(Detected::Format(Format::Tasmota)),
         Kind::Silent => Some(match message.json() {

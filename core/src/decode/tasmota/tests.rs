@@ -30,6 +30,15 @@ fn each_sensor_of_a_device_is_found() {
 }
 
 #[test]
+fn what_a_device_announces_is_no_reading() {
+    let sensors = r#"{"sn":{"Time":"2024-03-25T11:00:00","AM2301":{"Temperature":21.3,"Humidity":44.0,"DewPoint":8.6},"TempUnit":"C"},"ver":1}"#;
+    let topic = "tasmota/discovery/D8BFC0112233/sensors";
+    assert_eq!(detected(topic, sensors), Detected::NotASensor);
+    let config = r#"{"ip":"192.168.1.5","dn":"Boiler","rl":[1,0],"t":"boiler","ver":1}"#;
+    assert_eq!(detected("tasmota/discovery/D8BFC0112233/config", config), Detected::NotASensor);
+}
+
+#[test]
 fn the_time_is_the_sites_unless_it_says_which() {
     let at = |payload| stamp(IT, "tele/boiler/SENSOR", payload);
     let utc = |ms| Some(Stamp::Utc(UtcMillis(ms)));
