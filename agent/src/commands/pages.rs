@@ -120,7 +120,7 @@ fn message(line: usize, kind: &str, mark: &str, body: &str) -> String {
 /// A config as pages show it, made whole.
 fn whole(config: &str) -> String {
     let identity = if config.contains("gateway =") { "" } else { IDENTITY };
-    let broker = if config.contains("[mqtt]") { "" } else { BROKER };
+    let broker = if config.contains("[mqtt]") || config.contains("mqtt.url") { "" } else { BROKER };
     [identity, broker, config].concat()
 }
 
