@@ -88,10 +88,11 @@ fn examples(page: &str) -> Vec<Example> {
                 let example = std::mem::take(&mut next);
                 examples.push(Example { line, rows: body, ..example });
             }
-            Part::Block { line, mark, body } => match mark.split_once(' ') {
-                Some((kind, rest)) => next.messages.push(message(line, kind, rest, &body)),
-                None => {}
-            },
+            // What has no more than a language is an example of something else.
+            Part::Block { line, mark, body } => {
+                let marks = mark.split_once(' ');
+                next.messages.extend(marks.map(|(kind, rest)| message(line, kind, rest, &body)));
+            }
         }
     }
     assert!(next.messages.is_empty(), "a page ends with messages");
@@ -210,10 +211,15 @@ fn the_first_page_names_every_format_quantity_column_and_reason() {
             assert!(page.contains(&format!("`{name}`")), "{name} is missing");
         }
     };
-    names_all(&Format::ALL.iter().map(|format| format.name()).collect::<Vec<_>>());
+    let has_rows = |what: &[&str]| {
+        for name in what {
+            assert!(page.contains(&format!("\n| `{name}` | ")), "{name} has no row");
+        }
+    };
+    has_rows(&Format::ALL.iter().map(|format| format.name()).collect::<Vec<_>>());
+    has_rows(&Refusal::ALL.iter().map(|reason| reason.name()).collect::<Vec<_>>());
     names_all(&Quantity::ALL.iter().map(|quantity| quantity.name()).collect::<Vec<_>>());
     names_all(&Quantity::ALL.iter().map(|quantity| quantity.unit()).collect::<Vec<_>>());
-    names_all(&Refusal::ALL.iter().map(|reason| reason.name()).collect::<Vec<_>>());
     let messages = vec![json!({ "recv": 1_711_360_800, "topic": "a", "payload": "1" }).to_string()];
     let rows = decoded(&Example { messages, ..Example::default() });
     names_all(&rows[0].iter().map(String::as_str).collect::<Vec<_>>());
