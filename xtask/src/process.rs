@@ -66,11 +66,22 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a program; both of its outputs go to `log`.
     pub(crate) fn start(program: &Path, args: &[&str], log: &Path) -> anyhow::Result<Self> {
+        Self::start_in(program, args, log, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_in(
+        program: &Path,
+        args: &[&str],
+        log: &Path,
+        environment: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let name =
             program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
         let child = Command::new(program)
             .args(args)
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("cannot share the log")?)
             .stderr(file)

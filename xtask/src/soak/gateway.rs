@@ -40,6 +40,8 @@ pub(super) struct Setup {
     pub(super) durability: String,
     /// Readings in a commit.
     pub(super) max_batch: u32,
+    /// The agent's environment, as its service gives it.
+    pub(super) environment: Vec<(String, String)>,
 }
 
 /// All of it, running.
@@ -63,17 +65,19 @@ impl Gateway {
         for made in [&server_dir, &agent_dir] {
             fs::create_dir_all(made).with_context(|| format!("cannot make {}", made.display()))?;
         }
-        let start = |program: &Path, name: &str, toml: String| -> anyhow::Result<Process> {
+        let start = |program: &Path, name: &str, toml: String, environment: &[_]| {
             let config = dir.join(format!("{name}.toml"));
             fs::write(&config, toml).context("cannot write a config")?;
             let config = config.to_str().context("the folder's name is not UTF-8")?;
-            Process::start(program, &["run", "--config", config], &dir.join(format!("{name}.log")))
+            let log = dir.join(format!("{name}.log"));
+            Process::start_in(program, &["run", "--config", config], &log, environment)
         };
         let server_program = setup.programs.join("daywise-server");
-        let mut server = start(&server_program, "server", server_toml(&server_dir, broker))?;
+        let mut server = start(&server_program, "server", server_toml(&server_dir, broker), &[])?;
         address(&mut server, &server_dir, interrupt)?;
         let program = setup.programs.join("daywise-agent");
-        let mut agent = start(&program, "agent", agent_toml(&agent_dir, broker, setup))?;
+        let toml = agent_toml(&agent_dir, broker, setup);
+        let mut agent = start(&program, "agent", toml, &setup.environment)?;
         let agent_http = address(&mut agent, &agent_dir, interrupt)?;
         let dir = dir.to_path_buf();
         let mut gateway = Self { agent, server, mosquitto, program, agent_http, broker, dir };

@@ -91,6 +91,7 @@ pub(crate) fn run(args: &SoakArgs) -> anyhow::Result<()> {
         board: args.board.clone(),
         durability: args.durability.clone(),
         max_batch: args.sensors.saturating_mul(COMMIT_EVERY_S).div_ceil(60).max(1),
+        environment: service_environment()?,
     };
     let mut gateway = Gateway::start(dir.path(), &setup, &interrupt)?;
     let mut figures = Figures::new();
@@ -122,6 +123,15 @@ fn limits(board: &str) -> anyhow::Result<Limits> {
         flash_mb_per_day: budget.flash_writes_mb_per_day,
         memory_mb: budget.agent_memory_mb,
     })
+}
+
+/// What the agent's service puts into its environment.
+fn service_environment() -> anyhow::Result<Vec<(String, String)>> {
+    let path = workspace::root()?.join("configs/systemd/daywise-agent.service");
+    let unit = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the service {}", path.display()))?;
+    let set = unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
+    Ok(set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 /// Feeds the gateway and takes its figures after each day.
