@@ -116,7 +116,7 @@ fn compare(sent: &Readings, held: &Readings) {
 
 /// That every topic is known as what it is.
 fn check_formats(status: &Value) {
-    let shown = status["formats"].as_array().unwrap();
+    let shown = status["seen"]["formats"].as_array().unwrap();
     for shown in shown {
         let topic = shown["topic"].as_str().unwrap();
         let format = FORMATS.iter().find(|(begin, _)| topic.starts_with(begin));
@@ -162,6 +162,10 @@ fn what_encoders_from_pypi_send_through_mosquitto_is_held_and_nothing_else() {
     }
     clock.tick(now_ms + 1);
     wait_until("the agent has heard everything", LONG, || agent.status()["now_ms"] == now_ms + 1);
+    // Whether it is a repeat it knows once it has asked its store.
+    wait_until("the agent has decided on everything", LONG, || {
+        agent.refused("duplicate") >= sent.left_out["duplicate"]
+    });
     let status = agent.status();
     assert_eq!(agent.terminate(), Some(0));
 

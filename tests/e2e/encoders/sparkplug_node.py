@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import socket
 import threading
+import time
 
 import pysparkplug as spb
 from pysparkplug._protobuf import PropertySet, PropertyValue
@@ -36,7 +37,9 @@ class Connection(spb.Client):
 
     def lose(self):
         """Without a goodbye, as when the power goes: the broker carries out the last will."""
-        self._client.socket().shutdown(socket.SHUT_RDWR)
+        while self._client.want_write():
+            time.sleep(0.001)
+        self._client.socket().shutdown(socket.SHUT_WR)
         self._client.loop_stop()
 
 
