@@ -1,5 +1,6 @@
 //! End-to-end tests: real binaries, real brokers, faults. Needs `daywise-agent`,
-//! `daywise-server` and mosquitto; see the harness in `tests/src/`.
+//! `daywise-server` and mosquitto, and for one test a `python3` that can make virtual environments
+//! and reaches PyPI; see the harness in `tests/src/`.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

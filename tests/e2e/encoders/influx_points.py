@@ -10,16 +10,16 @@ NS_PER_MS = 1_000_000
 
 def series(sent, publisher):
     """Several series in one message, as a collector sends them, in nanoseconds."""
-    for round in range(5):
+    for number in range(5):
         at_ms = sent.now_ms()
-        inside, outside = 20.1 + round, 1.7 - round
+        inside, outside = 20.1 + number, 1.7 - number
         lines = [
             Point("climate")
             .tag("site", "plant 7")
             .tag("hall", "a,b=c")
             .field("temperature", inside)
-            .field("humidity", 40 + round)
-            .field("occupied", round % 2 == 0)
+            .field("humidity", 40 + number)
+            .field("occupied", number % 2 == 0)
             .field("note", 'said "warm", left=2')
             .time(at_ms * NS_PER_MS + 999_999),
             Point("outside air").field("temp, in °C", outside).time(at_ms * NS_PER_MS),
@@ -27,7 +27,7 @@ def series(sent, publisher):
         publisher.publish("collector/lines", "\n".join(map(str, lines)))
         # Tags are in the order of their keys.
         sent.reading("climate/a,b=c/plant 7/temperature", inside, at_ms)
-        sent.reading("climate/a,b=c/plant 7/humidity", 40 + round, at_ms)
+        sent.reading("climate/a,b=c/plant 7/humidity", 40 + number, at_ms)
         sent.reading("outside air/temp, in °C", outside, at_ms)
 
 
