@@ -134,13 +134,13 @@ fn list_open_days(store: &Store, out: &mut impl Write) -> Result<(), InspectErro
 
 fn list_samples(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
     let sensors = store.sensors().map_err(InspectError::Read)?;
-    for day in store.local_days() {
+    for date in store.dates() {
         for sensor in &sensors {
-            let samples = store.chunk(day.date, sensor.ix).map_err(InspectError::Read)?;
+            let samples = store.chunk(date, sensor.ix).map_err(InspectError::Read)?;
             if !samples.is_empty() {
                 let (times, values): (Vec<i64>, Vec<f64>) =
                     samples.iter().map(|sample| (sample.at.0, sample.value)).unzip();
-                let date = day.date.to_string();
+                let date = date.to_string();
                 let line =
                     json!({ "day": date, "sensor": sensor.id, "ts": times, "values": values });
                 print(out, &line)?;

@@ -209,7 +209,9 @@ impl State {
         readings: &[DayReading],
         late_due: UtcMillis,
     ) {
-        self.sensors += sensors.len() as u64;
+        // One that is known already is told anew when more is known of it.
+        let numbers = sensors.iter().map(|sensor| u64::from(sensor.ix.0) + 1);
+        self.sensors = numbers.fold(self.sensors, u64::max);
         self.unfolded.sensors.extend_from_slice(sensors);
         for &day in days {
             if let Entry::Vacant(place) = self.days.entry(day.date) {
@@ -312,8 +314,9 @@ impl Store {
             ControlFlow::Continue(())
         })?;
         sensors.extend_from_slice(&state.unfolded.sensors);
-        sensors.sort_by_key(|sensor| sensor.ix);
-        Ok(sensors)
+        let newest: BTreeMap<SensorIx, SensorRecord> =
+            sensors.into_iter().map(|sensor| (sensor.ix, sensor)).collect();
+        Ok(newest.into_values().collect())
     }
 
     /// The open days, by date.
@@ -322,7 +325,16 @@ impl Store {
         self.state().days.values().filter(|known| known.open).map(|known| known.day).collect()
     }
 
-    /// All days of which anything is kept, by date.
+    /// All dates of which readings or bounds are kept. A reading that came late for a day that was
+    /// never open is of a date without bounds of its own.
+    #[must_use]
+    pub fn dates(&self) -> BTreeSet<LocalDate> {
+        let state = self.state();
+        let marked = state.dirty.keys().map(|(date, _)| *date);
+        state.days.keys().chain(state.held.keys()).copied().chain(marked).collect()
+    }
+
+    /// All days that were open once and have not been pruned, by date.
     #[must_use]
     pub fn local_days(&self) -> Vec<LocalDay> {
         self.state().days.values().map(|known| known.day).collect()

@@ -79,3 +79,39 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn a_sensor_of_which_more_is_known_stays_the_same_sensor() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = open(&path, &StoreOptions::default());
+    let first = [sensor(0), sensor(1)];
+    let better = [SensorRecord { quantity: Quantity::EnergyTotal, ..sensor(0) }];
+    let expected = [better[0].clone(), sensor(1)];
+    for (new_sensors, fold) in [(&first[..], false), (&better[..], false), (&[], true)] {
+        store.append(&Batch { new_sensors, ..Batch::default() }).unwrap();
+        if fold {
+            assert_eq!(store.sensors().unwrap(), expected, "before the fold");
+            store.fold().unwrap();
+        }
+    }
+    assert_eq!(store.sensors().unwrap(), expected);
+    assert_eq!(store.stats().sensors, 2);
+    drop(store);
+    assert_eq!(open(&path, &StoreOptions::default()).sensors().unwrap(), expected);
+}
+
+#[test]
+fn readings_of_a_day_that_was_never_open_are_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("store"), &StoreOptions::default());
+    let (sensors, readings) = ([sensor(0)], [reading(3, 0, 5, 20.0)]);
+    let batch = Batch { new_sensors: &sensors, readings: &readings, ..Batch::default() };
+    store.append(&batch).unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.dates().into_iter().collect::<Vec<_>>(), [LocalDate(3)]);
+        store.fold().unwrap();
+    }
+    store.unmark(LocalDate(3), SensorIx(0)).unwrap();
+    assert!(store.dates().contains(&LocalDate(3)), "also once it is computed");
+}
