@@ -2,9 +2,9 @@
 //! is there, and what happens when either of them starts again.
 
 use e2e::{
-    Agent, AgentSettings, Mosquitto, Publisher, Reading, Scratch, Subscriber,
+    Agent, AgentSettings, Broker, Mosquitto, Publisher, Reading, Scratch, Site, Subscriber,
     mosquitto::DEFAULT_INFLIGHT,
-    readings::berlin_day,
+    readings::{HOUR_MS, berlin_day, building, sensor_id},
     subscriber::Message,
     wait::{LONG, wait_until},
 };
@@ -146,4 +146,54 @@ fn a_sensor_that_is_denied_is_gone_after_a_restart() {
     let retained = kept(&broker, "homeassistant/#", 2);
     let topics: Vec<&String> = retained.iter().map(|message| &message.topic).collect();
     assert!(topics.contains(&&hall) && !topics.contains(&&lab), "{topics:?}");
+}
+
+#[test]
+fn a_day_like_none_before_is_told_with_its_reasons() {
+    const SENSORS: usize = 4;
+    let site = Site::start(Broker::MOSQUITTO);
+    let settings = AgentSettings {
+        more: "[home_assistant]\nenabled = true\n".into(),
+        ..site.agent_settings()
+    };
+    let agent = Agent::start(&site.scratch, &settings);
+    let listener = site.subscriber("daywise/#");
+    let mut publisher = site.publisher();
+    publisher.feed(&building(SENSORS, berlin_day(0), berlin_day(6), HOUR_MS));
+    publisher.tick(berlin_day(6) + 2 * HOUR_MS);
+    wait_until("the days are there", LONG, || site.server.days("gw-1").len() == 6 * SENSORS);
+    site.server.train_well();
+    agent.wait_for_model(1);
+
+    // The first sensor's afternoon is far too warm.
+    let mut day = building(SENSORS, berlin_day(6), berlin_day(7), HOUR_MS);
+    let odd = sensor_id(0);
+    let afternoon = berlin_day(6) + 14 * HOUR_MS..berlin_day(6) + 18 * HOUR_MS;
+    for reading in &mut day {
+        if reading.sensor == odd && afternoon.contains(&reading.at_ms) {
+            reading.value += 40.0;
+        }
+    }
+    publisher.feed(&day);
+    publisher.tick(berlin_day(7) + 2 * HOUR_MS);
+    let topic = |output: &str| format!("daywise/gw-1/{odd}/{output}");
+    wait_until("the day is told", LONG, || {
+        let told = last(&listener, &topic("last_day"));
+        told.is_some_and(|told| !told.json()["novelty"].is_null())
+    });
+    let told = last(&listener, &topic("last_day")).unwrap().json();
+    assert!(told["novelty"].as_f64().unwrap() > 0.99, "{told}");
+    assert_eq!(told["model_version"], 1, "{told}");
+    assert!(told["cluster"].is_u64() && told["deviation"].is_number(), "{told}");
+    let features = told["top_features"].as_array().unwrap();
+    assert!(features[0].as_str().unwrap().contains("higher: "), "{told}");
+    wait_until("there is a problem", LONG, || {
+        last(&listener, &topic("problem")).is_some_and(|told| told.json()["problem"] == "ON")
+    });
+    let problem = last(&listener, &topic("problem")).unwrap().json();
+    assert_eq!(problem["causes"], Value::from(vec!["day"]), "{problem}");
+    assert_eq!(problem["why"].as_array().unwrap().len(), features.len(), "{problem}");
+    assert!(agent.text("/influx").contains(",cluster="));
+    let day = last(&listener, &topic("day")).unwrap().json();
+    assert_eq!(day["novelty"], told["novelty"], "the same figures as in {day}");
 }

@@ -90,7 +90,7 @@ mod tests {
     fn the_same_figures_are_two_lines() {
         let tags = "gateway=gw-1,sensor=kitchen/temperature,quantity=temperature,unit=Cel";
         let live =
-            format!("daywise_live,{tags} value=21.5,score=0.25,silent=false 1715335200500000000");
+            format!("daywise_live,{tags} value=21.5,score=0.3,silent=false 1715335200500000000");
         let closed = format!(
             "daywise_day,{tags} day=\"2024-05-10\",revision=1i,samples=2i,cluster=4i,novelty=0.5,\
              model_version=7i,deviation=1.5 1715299200000000000"

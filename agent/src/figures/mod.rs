@@ -211,7 +211,7 @@ mod tests {
             id: id.into(),
             quantity: Quantity::Temperature,
             last: Some(Sample { at: UtcMillis(1_715_335_200_500), value: 21.5 }),
-            score: Some(0.25),
+            score: Some(0.3),
             silent_since: None,
             day: Some(day(LocalDate(19_853), Some(0.5))),
         }

@@ -3,27 +3,29 @@
 
 use super::Figure;
 
-/// A gauge: its name, what it is, and its value where a sensor has one.
-type Gauge = (&'static str, &'static str, fn(&Figure) -> Option<f64>);
+/// A gauge: its name, what it is, and its value where a sensor has one, written as everywhere else.
+type Gauge = (&'static str, &'static str, fn(&Figure) -> Option<String>);
 
 const GAUGES: [Gauge; 6] = [
-    ("value", "Newest reading, in the unit of the label", |figure| Some(figure.last?.value)),
+    ("value", "Newest reading, in the unit of the label", |figure| {
+        Some(figure.last?.value.to_string())
+    }),
     ("live_score", "How unusual the newest reading is for its hour, 0 to 1", |figure| {
-        figure.score.map(f64::from)
+        Some(figure.score?.to_string())
     }),
     (
         "day_novelty",
         "Share of known days that are nearer to the usual than the last day, 0 to 1",
-        { |figure| Some(f64::from(figure.day.as_ref()?.prediction?.novelty)) },
+        { |figure| Some(figure.day.as_ref()?.prediction?.novelty.to_string()) },
     ),
     ("day_cluster", "Kind of the last day", |figure| {
-        Some(f64::from(figure.day.as_ref()?.prediction?.cluster))
+        Some(figure.day.as_ref()?.prediction?.cluster.to_string())
     }),
     ("day_deviation", "Distance of the last day from the sensor's usual one", |figure| {
-        figure.day.as_ref()?.deviation.map(f64::from)
+        Some(figure.day.as_ref()?.deviation?.to_string())
     }),
     ("silent", "1 while the sensor does not report", |figure| {
-        Some(f64::from(u8::from(figure.silent_since.is_some())))
+        Some(u8::from(figure.silent_since.is_some()).to_string())
     }),
 ];
 
@@ -71,7 +73,7 @@ mod tests {
                       quantity=\"temperature\",unit=\"Cel\"}";
         for (name, value) in [
             ("value", "21.5"),
-            ("live_score", "0.25"),
+            ("live_score", "0.3"),
             ("day_novelty", "0.5"),
             ("day_cluster", "4"),
             ("day_deviation", "1.5"),
