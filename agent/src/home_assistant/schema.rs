@@ -357,3 +357,12 @@ fn a_document_that_breaks_a_rule_is_found_out() {
         assert_eq!(faults(topic, &sound, &mut BTreeSet::new()).len(), 1, "{topic}");
     }
 }
+
+#[test]
+fn the_documentation_shows_what_is_announced() {
+    let text = include_str!("../../../docs/outputs.md");
+    let shown = text.split("```json\n").skip(1).filter_map(|block| block.split("```").next());
+    let shown: Vec<Value> = shown.map(|block| serde_json::from_str(block).unwrap()).collect();
+    let announced = sensor_document(&names("gw-1"), "room-0/temperature", Quantity::Temperature);
+    assert!(shown.contains(&announced), "{announced:#}");
+}
