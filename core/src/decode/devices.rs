@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 
 use super::{
-    Format, Message, Request, Sink, chirpstack, edgex, esphome, generic, influx, open_mqtt_gateway,
-    rtl_433, senml, shelly, sparkplug, statestream, tasmota, the_things_stack, thin_edge,
-    zigbee2mqtt, zwave_js,
+    Format, MAX_VALUES, Message, Request, Sink, chirpstack, edgex, esphome, generic, influx,
+    open_mqtt_gateway, rtl_433, senml, shelly, sparkplug, statestream, tasmota, the_things_stack,
+    thin_edge, zigbee2mqtt, zwave_js,
 };
 use crate::reading::Refusal;
 
@@ -36,6 +36,13 @@ impl Devices {
         message: &Message<'_>,
         sink: &mut Sink<'_>,
     ) -> Result<(), Refusal> {
+        let mut left = MAX_VALUES;
+        let sink: &mut Sink<'_> = &mut |found| {
+            if left > 0 {
+                left -= 1;
+                sink(found);
+            }
+        };
         match format {
             Format::Number => generic::number(message, sink),
             Format::Json => generic::json(message, sink),
@@ -62,5 +69,21 @@ impl Devices {
     /// What decoders have asked for since this was last called.
     pub fn take_requests(&mut self) -> Vec<Request> {
         core::mem::take(&mut self.requests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decode::rows, reading::Refusal};
+
+    #[test]
+    fn a_message_gives_a_bounded_number_of_values() {
+        let many = ["m a=1", &",a=1".repeat(5_000)].concat();
+        assert_eq!(rows::rows(Format::Influx, "t", &many).unwrap().len(), MAX_VALUES);
+        let bad = ["m a=1\n", &"x\n".repeat(5_000)].concat();
+        let rows = rows::rows(Format::Influx, "t", &bad).unwrap();
+        assert_eq!((rows.len(), rows[1].as_str()), (MAX_VALUES, "t generic malformed"));
+        assert_eq!(rows::rows(Format::Influx, "t", "x"), Err(Refusal::Malformed));
     }
 }

@@ -99,7 +99,10 @@ impl<'a> Found<'a> {
             (quantity, _) => quantity,
         };
         let unit = unit.or(implied).filter(|unit| units::agree(quantity, *unit));
-        let value = value.map(|value| unit.map_or(value, |unit| unit.to_base(value)));
+        let value = value.and_then(|value| {
+            let value = unit.map_or(value, |unit| unit.to_base(value));
+            if value.is_finite() { Ok(value) } else { Err(Refusal::NotFinite) }
+        });
         let is_converted = unit.is_some();
         Self { device: "", field: "", at: None, quantity, value, role, is_converted }
     }
@@ -126,6 +129,13 @@ impl<'a> Found<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_is_too_large_in_the_base_unit_is_none() {
+        let energy = |value| Found::named("d", "energy", Some("kWh"), Ok(value)).value;
+        assert_eq!(energy(1e305), Ok(1e308));
+        assert_eq!(energy(-1e306), Err(Refusal::NotFinite));
+    }
 
     #[test]
     fn a_written_time_is_the_sites_unless_its_offset_is_there() {

@@ -54,6 +54,8 @@ pub use template::{SensorIdError, Template, TemplateError, check_sensor_id};
 
 /// The largest payload that is looked at: a hundred times a chatty device's message.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+/// The most values of one message that are given; what follows is left out.
+pub const MAX_VALUES: usize = 4_096;
 
 /// What a payload says. The value is finite, but not yet checked against its quantity.
 #[derive(Clone, Copy, Debug, PartialEq)]

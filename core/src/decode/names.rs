@@ -21,6 +21,9 @@ pub struct Named {
     pub role: Role,
 }
 
+/// How much of a name is looked at, in bytes from its end: a sensor's has half of that. A message
+/// may have a long one that all its values share.
+const MAX_NAME: usize = 256;
 /// The most words of a name that are looked at: the last ones.
 const MAX_WORDS: usize = 8;
 
@@ -194,6 +197,7 @@ const UNITS: &[(&[&str], &str)] = &[
 /// Reads a field's name; levels of a path have `/`, `.` or `:` between them.
 #[must_use]
 pub fn classify(field: &str) -> Named {
+    let field = end(field);
     // Places in a list say nothing: `ENERGY/Voltage/0`.
     let mut levels = field.rsplit('/');
     let leaf = levels.find(|level| !level.bytes().all(|byte| byte.is_ascii_digit()));
@@ -217,6 +221,12 @@ pub fn classify(field: &str) -> Named {
         (quantity, _) => quantity,
     };
     Named { quantity, unit, role }
+}
+
+/// As much of a name's end as can tell something.
+fn end(name: &str) -> &str {
+    let start = name.ceil_char_boundary(name.len().saturating_sub(MAX_NAME));
+    name.get(start..).unwrap_or(name)
 }
 
 /// The words of a name, in lower case, the last ones of them.
@@ -302,6 +312,13 @@ mod tests {
     fn of(name: &str) -> (Quantity, Role) {
         let named = classify(name);
         (named.quantity, named.role)
+    }
+
+    #[test]
+    fn of_a_long_name_its_end_tells() {
+        let long = ["é_".repeat(30_000).as_str(), "/1/temperature"].concat();
+        assert_eq!(of(&long).0, Quantity::Temperature);
+        assert_eq!(end(&long).len(), MAX_NAME - 1, "it starts at a character");
     }
 
     #[test]

@@ -20,6 +20,10 @@ use crate::{
 /// Smaller times count from now; this is in 1978 (RFC 8428, section 4.5.3).
 const FIRST_ABSOLUTE: f64 = 268_435_456.0;
 
+/// The longest name, in bytes: no sensor's is half as long. Every record has the base's in it, so
+/// that a long one is work for all of them.
+const MAX_NAME: usize = 512;
+
 /// The base fields that hold.
 #[derive(Default)]
 struct Base<'r> {
@@ -84,8 +88,12 @@ struct Resolved<'r> {
 impl<'r> Resolved<'r> {
     fn of(message: &Message<'_>, base: &Base<'r>, record: &'r Record<'_>) -> Self {
         let unit = record.unit.as_deref().or(base.unit);
-        let (device, field) =
-            names_of(message, base.name, record.name.as_deref().unwrap_or(""), unit);
+        let own = record.name.as_deref().unwrap_or("");
+        if base.name.len() + own.len() > MAX_NAME {
+            let device = message.device_or(message.topic).into();
+            return Self { device, field: String::new(), unit, at: Err(Refusal::BadSensor) };
+        }
+        let (device, field) = names_of(message, base.name, own, unit);
         Self { device, field, unit, at: time(message.now, base.time, record.time) }
     }
 

@@ -273,6 +273,15 @@ fn endless_lists_give_a_bounded_number_of_values() {
     assert_eq!(read(&message(&bytes("9bffffffffffffffff"))), Err(Refusal::Malformed));
 }
 
+#[test]
+fn a_name_that_is_no_sensors_is_not_carried_along() {
+    let long =
+        ["[{\"bn\":\"", &"n".repeat(600), "\",\"v\":1},{\"bn\":\"d/\",\"n\":\"x\",\"v\":2}]"];
+    let topic = "sensors/senml".to_string();
+    let expected = [(topic, None, Err(Refusal::BadSensor)), ("d/x".to_string(), None, Ok(2.0))];
+    assert_eq!(json(&long.concat()).unwrap(), expected);
+}
+
 proptest! {
     #[test]
     fn changed_cbor_does_not_panic(
