@@ -1,0 +1,3 @@
+//! Fuzzes what tells the format of a message.
+#![no_main]
+daywise_fuzz::fuzz_with!(detected);

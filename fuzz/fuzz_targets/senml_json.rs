@@ -1,0 +1,3 @@
+//! Fuzzes the decoder of `senml_json`.
+#![no_main]
+daywise_fuzz::fuzz_format!(SenmlJson);

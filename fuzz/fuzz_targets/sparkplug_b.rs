@@ -1,0 +1,3 @@
+//! Fuzzes the decoder of `sparkplug_b`.
+#![no_main]
+daywise_fuzz::fuzz_format!(SparkplugB);
