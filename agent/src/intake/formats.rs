@@ -288,8 +288,11 @@ mod tests {
     #[test]
     fn our_own_outputs_are_no_sensors() {
         let (mut intake, _store, _folder, _seen) = intake("");
-        let decided = give(&mut intake, "daywise/gw/attic/temperature/live", r#"{"value": 1}"#);
-        assert_eq!(decided[0].2, Status::left_out(Refusal::NotASensor));
+        for gateway in ["gw", "another"] {
+            let topic = format!("daywise/{gateway}/attic/temperature/live");
+            let decided = give(&mut intake, &topic, r#"{"value": 1}"#);
+            assert_eq!(decided[0].2, Status::left_out(Refusal::NotASensor));
+        }
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub(crate) struct Routes {
     clock_topic: Option<String>,
     /// First levels of the topics that the agent and the server publish to.
     own: Vec<String>,
+    /// First level of what every gateway publishes.
+    outputs: String,
     /// How the topics begin on which agents announce sensors to Home Assistant.
     announced: [String; 2],
     sensors: SensorsConfig,
@@ -116,6 +118,7 @@ impl Routes {
             sources: parsed.collect(),
             clock_topic: clock_topic(config).map(str::to_owned),
             own: own_topics(config),
+            outputs: config.outputs.prefix.clone(),
             announced: [
                 our_announcements(&config.sensors.discovery_prefix),
                 our_announcements(&config.home_assistant.discovery_prefix),
@@ -252,6 +255,10 @@ impl Routes {
                 if source.template.matches(topic).is_none() {
                     continue;
                 }
+                if under(topic, &self.outputs) {
+                    // Another gateway's.
+                    return Route::Refused(Refusal::NotASensor);
+                }
                 return match choice {
                     FormatChoice::Auto => Route::Detect(place),
                     FormatChoice::Is(format) => Route::Format(place, format),
@@ -285,10 +292,7 @@ impl Routes {
     }
 
     fn is_own(&self, topic: &str) -> bool {
-        let under = |prefix: &String| {
-            topic.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/'))
-        };
-        self.own.iter().any(under)
+        self.own.iter().any(|prefix| under(topic, prefix))
     }
 
     fn number(&mut self, id: &str, quantity: Quantity) -> Result<usize, Refusal> {
@@ -416,6 +420,11 @@ impl Routes {
 /// The clock source decides whether ticks are listened to.
 fn clock_topic(config: &AgentConfig) -> Option<&str> {
     (config.clock.source == ClockSource::Topic).then_some(config.clock.topic.as_str())
+}
+
+/// Whether a topic lies below that one.
+fn under(topic: &str, prefix: &str) -> bool {
+    topic.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The topics of our own that may come back by a source that takes everything. Replies and ticks
