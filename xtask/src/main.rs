@@ -1,11 +1,12 @@
-//! Daywise's developer commands: `cargo xtask bench`, `cargo xtask chaos`, `cargo xtask demo`, `cargo xtask soak`,
-//! `cargo xtask test`.
+//! Daywise's developer commands: `cargo xtask bench`, `cargo xtask chaos`, `cargo xtask demo`,
+//! `cargo xtask fuzz`, `cargo xtask soak`, `cargo xtask test`.
 //!
 //! Exit codes: 0 ok, 1 failure, 2 usage. Reports go to stdout, progress and messages to stderr.
 
 mod bench;
 mod chaos;
 mod demo;
+mod fuzz;
 mod http;
 mod process;
 mod soak;
@@ -32,6 +33,8 @@ enum Command {
     Chaos(chaos::ChaosArgs),
     /// Runs the whole loop on this machine: readings, days, training, update, predictions.
     Demo(demo::DemoArgs),
+    /// Feeds every decoder with mutated messages; nothing may panic, grow or hang.
+    Fuzz(fuzz::FuzzArgs),
     /// Lives through a month with many sensors; nothing may grow, or wear the flash.
     Soak(soak::SoakArgs),
     /// Runs every check that CI runs.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Chaos(args) => chaos::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Test(args) => test::run(&args),
     };

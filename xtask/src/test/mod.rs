@@ -58,7 +58,7 @@ const fn needed(name: &'static str, run: fn() -> anyhow::Result<Outcome>) -> Ste
 const QUICK: [Step; 3] =
     [step("format", format), step("clippy", clippy), step("unit tests", quick_tests)];
 
-const ALL: [Step; 13] = [
+const ALL: [Step; 14] = [
     needed("system packages", system::packages),
     needed("rust targets", system::targets),
     step("format", format),
@@ -69,6 +69,7 @@ const ALL: [Step; 13] = [
     step("chaos", short_chaos),
     step("soak", short_soak),
     step("core without std", bare_core),
+    step("fuzz targets", fuzz_targets),
     step("documentation", documentation),
     step("licences", licences::check),
     step("config files", config_files::check),
@@ -216,6 +217,12 @@ fn short_soak() -> anyhow::Result<Outcome> {
 
 fn bare_core() -> anyhow::Result<Outcome> {
     cargo(&["build", "--locked", "--package", "daywise-core", "--target", BARE_TARGET])
+}
+
+/// They are no members of the workspace, and would go stale unseen.
+fn fuzz_targets() -> anyhow::Result<Outcome> {
+    let is_fine = crate::fuzz::check()?;
+    Ok(if is_fine { Outcome::Passed } else { Outcome::Failed("see above".into()) })
 }
 
 fn documentation() -> anyhow::Result<Outcome> {
