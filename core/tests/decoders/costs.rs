@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::{AllocationInfo, measure};
 use daywise_core::{
-    decode::{Devices, Format, MAX_PAYLOAD_BYTES, Message, detect},
+    decode::{Devices, Format, MAX_PAYLOAD_BYTES, MAX_VALUES, Message, detect},
     time::UtcMillis,
 };
 
@@ -26,11 +26,13 @@ const NAMES: [(&str, usize); 2] = [("a", 1), ("n_temperature ", 4_500)];
 fn cost(format: Format, topic: &str, payload: &[u8]) -> AllocationInfo {
     measure(|| {
         let message = Message { topic, payload, device: None, now: UtcMillis(1_735_689_600_000) };
-        let found = detect(&message);
+        let (found, mut values) = (detect(&message), 0);
         let read = Devices::default().decode(format, &message, &mut |found| {
+            values += 1;
             std::hint::black_box(found.value.is_ok());
         });
         std::hint::black_box((found, read.is_ok()));
+        assert!(values <= MAX_VALUES, "{format}: {values} values");
     })
 }
 
