@@ -67,6 +67,10 @@ const CASES: &[Case] = &[
 ];
 
 fn main() {
+    // Test runners start benchmarks too, to ask for their tests: there are none.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
     let rows: Vec<Value> = CASES.iter().map(row).collect();
     for row in &rows {
         println!(
