@@ -71,7 +71,8 @@ fn killed_agent(broker: Broker, seed: u64) {
     expect_the_same_predictions(&site);
     let status = agent.status();
     let (received, accepted) = (status["received"].as_u64(), status["accepted"].as_u64());
-    assert!(received >= accepted && accepted > Some(0), "{status:#}");
+    // It may have taken all of them before it was killed for the last time.
+    assert!(received >= accepted, "{status:#}");
     for reason in status["refused"].as_object().unwrap().keys() {
         assert_eq!(reason, "duplicate", "only what the broker sends again: {status:#}");
     }
