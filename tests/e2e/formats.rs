@@ -22,6 +22,16 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/formats.golden.cs
 /// Times that stand for "now" in the published `SenML` examples.
 const DOCUMENT_TIMES_MS: [i64; 2] = [1_498_780_179_000, 1_499_109_309_000];
 
+/// How many values do not come out; of every other format, all do. Raw payloads whose bytes may mean
+/// several things are refused, and times of 1976; some decoded ones have a history in place of the
+/// present values.
+const MISSING: [(&str, usize); 4] = [
+    ("chirpstack_v4", 240),
+    ("chirpstack_v4 (decoded)", 18),
+    ("ttn_v3", 116),
+    ("ttn_v3 (decoded)", 6),
+];
+
 /// One row of `decode`.
 struct Row {
     sensor: String,
@@ -216,13 +226,9 @@ fn what_messages_are_published_to_mean_comes_out() {
     }
     assert!(faults.is_empty(), "{faults}");
     for (name, count) in &counts {
-        if name.starts_with("senml") || name.starts_with("sparkplug") {
-            assert_eq!(count.missing, 0, "{name}");
-        }
-        if name.ends_with("(decoded)") {
-            // Three messages whose history stands among the values without a time of its own.
-            assert!(count.missing * 5 < count.values, "{name}: {} missing", count.missing);
-        }
+        let known = MISSING.iter().find(|(format, _)| format == name);
+        let most = known.map_or(0, |(_, missing)| *missing);
+        assert!(count.missing <= most, "{name}: {} values are missing", count.missing);
     }
 }
 
