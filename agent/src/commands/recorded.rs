@@ -9,7 +9,7 @@ use std::{
 };
 
 use daywise_core::{
-    decode::{MAX_PAYLOAD_BYTES, timestamp},
+    decode::{MAX_PAYLOAD_BYTES, base64, timestamp},
     reading::Refusal,
     time::UtcMillis,
 };
@@ -146,10 +146,10 @@ fn parse_recorded(
     let payload = match (line.payload, line.payload_b64) {
         (Some(text), _) => match line.payload_encoding.as_deref() {
             Some("hex") => decode_hex(&text).ok_or(Refusal::Malformed)?,
-            Some("base64") => decode_base64(&text).ok_or(Refusal::Malformed)?,
+            Some("base64") => base64::decode(&text).ok_or(Refusal::Malformed)?,
             _ => text.into_owned().into_bytes(),
         },
-        (None, Some(text)) => decode_base64(&text).ok_or(Refusal::Malformed)?,
+        (None, Some(text)) => base64::decode(&text).ok_or(Refusal::Malformed)?,
         (None, None) => return Err(Refusal::NoValue),
     };
     // Twice what the agent looks at, so that its own refusal can be replayed.
@@ -185,30 +185,6 @@ fn decode_hex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// Standard base64, padded or not.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0_u32, 0);
-    for sign in text.trim_end_matches('=').bytes() {
-        let six = match sign {
-            b'A'..=b'Z' => sign - b'A',
-            b'a'..=b'z' => sign - b'a' + 26,
-            b'0'..=b'9' => sign - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(six);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push(u8::try_from((bits >> held) & 0xff).ok()?);
-        }
-    }
-    // A single sign left over carries no byte.
-    (held < 6).then_some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,14 +211,5 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err(), reason, "{text}");
         }
-    }
-
-    #[test]
-    fn base64_reads_with_and_without_padding() {
-        assert_eq!(decode_base64("aGk="), Some(b"hi".to_vec()));
-        assert_eq!(decode_base64("aGk"), Some(b"hi".to_vec()));
-        assert_eq!(decode_base64(""), Some(vec![]));
-        assert_eq!(decode_base64("a"), None);
-        assert_eq!(decode_base64("a b="), None);
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 /// The bytes that `text` stands for; `None` if it is no base64.
 #[must_use]
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=').as_bytes();
     // One sign alone has six bits, which are no byte.
     if text.len() % 4 == 1 {

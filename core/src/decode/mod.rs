@@ -4,7 +4,7 @@
 //! [`Refusal`], within bounded time and memory. The path that readings take every second, a
 //! plain number or a flat JSON object, does not allocate.
 
-mod base64;
+pub mod base64;
 mod chirpstack;
 mod detect;
 mod device_class;
