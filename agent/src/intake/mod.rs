@@ -121,8 +121,10 @@ impl Intake {
             Route::Discovery => self.announced(message),
             Route::Detect(source) => self.detect(&mut arriving, source),
             Route::Format(source, format) => {
-                let is_new = self.routes.is_new(message.topic);
-                self.formatted(&mut arriving, source, format, is_new);
+                self.formatted(&mut arriving, source, format, true);
+            }
+            Route::Known(source, format) => {
+                self.formatted(&mut arriving, source, format, false);
             }
             Route::Sensor(number) => match decode::decode(message.payload) {
                 Ok(decoded) => self.reading(&mut arriving, number, decoded.ts, Ok(decoded.value)),

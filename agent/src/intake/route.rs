@@ -31,8 +31,10 @@ pub(crate) enum Route {
     Discovery,
     /// To a source whose messages' format is to be found.
     Detect(usize),
-    /// To a source, in this format.
+    /// To a source, in this format; no message has shown yet that it is.
     Format(usize, Format),
+    /// To a source, in this format, as it was before.
+    Known(usize, Format),
     /// To the sensor with this number in [`Routes`].
     Sensor(usize),
     /// To several sensors, one for each field that the source names.
@@ -180,14 +182,9 @@ impl Routes {
         }
     }
 
-    /// Whether nothing is remembered of a topic.
-    pub(super) fn is_new(&self, topic: &str) -> bool {
-        !self.topics.contains_key(topic)
-    }
-
     /// A topic's messages are in this format.
     pub(super) fn remember(&mut self, topic: &str, source: usize, format: Format) {
-        self.put(topic, Route::Format(source, format));
+        self.put(topic, Route::Known(source, format));
     }
 
     /// A topic's messages are never readings.
