@@ -103,6 +103,7 @@ impl Pipeline {
         self.store.prune(Prune::Days, day.date.plus_days(-KEEP_DAYS.max(self.retention_days)))?;
         self.say_days()?;
         self.intake.days.forget_before(day.date.plus_days(-KEEP_DAYS.max(self.retention_days)));
+        self.store.renew()?;
         Ok(computed)
     }
 

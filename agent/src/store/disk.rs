@@ -131,8 +131,7 @@ impl Disk {
         self.is_broken.store(true, Ordering::Release);
     }
 
-    /// Closes the engine after a failure and opens it again. What it holds then is what a crash
-    /// would have left: the kernel may have dropped what it could not write, but goes on showing
+    /// Closes the engine and opens it again. What it holds then is what a crash would have left: the kernel may have dropped what it could not write, but goes on showing
     /// it, so it is made to read the disk.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
         let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);

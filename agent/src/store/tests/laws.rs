@@ -16,6 +16,7 @@ const MAX_OUTBOX: u64 = 5;
 enum Op {
     Append(Vec<(i32, u32, i64, i32)>),
     Flush,
+    Renew,
     Fold,
     Close(i32),
     Commit(Vec<(i32, u32)>),
@@ -33,6 +34,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         6 => prop::collection::vec((0..DATES, 0..SENSORS, 0..5_i64, -3..3_i32), 1..8)
             .prop_map(Op::Append),
         2 => Just(Op::Flush),
+        1 => Just(Op::Renew),
         2 => Just(Op::Fold),
         2 => (0..DATES).prop_map(Op::Close),
         3 => prop::collection::vec(sensor_day(), 1..4).prop_map(Op::Commit),
@@ -257,6 +259,10 @@ fn apply(store: &Store, content: &mut Content, op: &Op, revision: u32) -> Vec<Co
             store.flush().unwrap();
             content.durable = content.next;
         }
+        Op::Renew => {
+            store.renew().unwrap();
+            content.durable = content.next;
+        }
         Op::Fold => {
             store.fold().unwrap();
             assert_eq!(store.journal_size(), (0, 0));
@@ -338,7 +344,7 @@ proptest! {
             let durable = store.outbox_next();
             prop_assert!([content.durable, before].contains(&durable));
             content.durable = durable;
-            if matches!(op, Op::Flush | Op::Reopen) {
+            if matches!(op, Op::Flush | Op::Renew | Op::Reopen) {
                 since_flush.clear();
             }
             since_flush.push(content.clone());
