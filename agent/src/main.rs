@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use daywise_agent::{
-    commands::{check, decode, features, inspect, predict, replay, sniff, status},
+    commands::{check, decode, features, inspect, predict, replay, score, sniff, status},
     config::{AgentConfig, ConfigError},
     logging,
 };
@@ -32,6 +32,8 @@ enum Command {
     Features(features::FeaturesArgs),
     /// Predicts every sensor-day in a CSV of features.
     Predict(predict::PredictArgs),
+    /// Scores every reading and every day in a CSV of readings, as the running agent would have.
+    Score(score::ScoreArgs),
     /// Shows what the running agent would make of a recorded broker stream.
     Decode(decode::DecodeArgs),
     /// Listens to a broker and shows which sensors are there, with a config for them.
@@ -72,6 +74,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Predict(args) => {
             predict::run(&args)?;
+        }
+        Command::Score(args) => {
+            score::run(&args)?;
         }
         Command::Decode(args) => {
             decode::run(&args)?;

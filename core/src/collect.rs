@@ -10,7 +10,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{
-    baseline::Baseline,
+    baseline::{Baseline, Live},
     quantity::Quantity,
     rate,
     reading::{Reading, Refusal, Sample, SensorIx},
@@ -85,6 +85,8 @@ pub struct SensorState {
     pub live_score: Option<f32>,
     /// What its days usually look like.
     pub baseline: Baseline,
+    /// Where its stream of readings stands.
+    live: Live,
     /// How often it reports.
     pub pace: Pace,
     /// What it measures.
@@ -117,6 +119,13 @@ impl SensorState {
             return Some(sample.value);
         }
         self.last.and_then(|last| rate::between(self.quantity, last, sample))
+    }
+
+    /// Takes the newest sample into the live view.
+    fn follow(&mut self, day: &LocalDay, sample: Sample, measured: Option<f64>) {
+        self.last = Some(sample);
+        self.live_score = measured
+            .and_then(|value| self.live.add(&self.baseline, day, Sample { at: sample.at, value }));
     }
 
     fn add(&mut self, day: &LocalDay, measured: Option<f64>) {
@@ -302,10 +311,7 @@ impl Collector {
             state.heard = state.heard.max(Some(now));
             let measured = state.measured(sample);
             if state.last.is_none_or(|last| last.at < sample.at) {
-                state.last = Some(sample);
-                let hour = day.wall_hour(sample.at);
-                let score = |value| state.baseline.live_score(hour, value);
-                state.live_score = measured.and_then(score);
+                state.follow(day, sample, measured);
             }
             if is_open || can_open {
                 state.add(day, measured);
@@ -408,7 +414,7 @@ impl Collector {
         let measured = state.measured(sample);
         state.add(&day, measured);
         if state.last.is_none_or(|last| last.at < sample.at) {
-            state.last = Some(sample);
+            state.follow(&day, sample, measured);
         }
     }
 

@@ -14,6 +14,7 @@ pub mod block;
 pub mod chunk;
 pub mod clock_trust;
 pub mod collect;
+pub mod day;
 pub mod decode;
 pub mod device_clock;
 pub mod duration;

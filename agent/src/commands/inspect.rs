@@ -106,6 +106,9 @@ fn list_days(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
                 "features": record.features.as_ref().map(named),
                 "prediction": record.prediction,
                 "deviation": record.deviation,
+                "score": record.score,
+                "reasons": record.reasons,
+                "drift": record.drift,
             });
             print(out, &line)?;
         }

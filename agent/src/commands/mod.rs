@@ -12,6 +12,7 @@ mod output;
 pub mod predict;
 mod recorded;
 pub mod replay;
+pub mod score;
 mod scratch;
 pub mod sniff;
 pub mod status;
@@ -29,6 +30,7 @@ pub use decode::DecodeArgs;
 pub use features::FeaturesArgs;
 pub use predict::PredictArgs;
 pub use replay::ReplayArgs;
+pub use score::ScoreArgs;
 
 use crate::{
     config::{BrokerUrl, ConfigError},

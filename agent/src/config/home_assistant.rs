@@ -19,6 +19,8 @@ pub struct HomeAssistantConfig {
     pub problem_after: HumanDuration,
     /// And with one whose last day's novelty is above this.
     pub problem_novelty: f32,
+    /// Or whose last day's score, by its own days and the model, is above this.
+    pub problem_day_score: f32,
     /// A sensor that has been silent for so long is removed; it comes back when it reports. Left
     /// out, it stays.
     pub retire_after: Option<HumanDuration>,
@@ -33,6 +35,7 @@ impl Default for HomeAssistantConfig {
             problem_score: 0.99,
             problem_after: HumanDuration::from_secs(600),
             problem_novelty: 0.999,
+            problem_day_score: 0.995,
             retire_after: None,
         }
     }
@@ -50,8 +53,11 @@ impl HomeAssistantConfig {
                 problems.push(format!("{name}: must be topic levels without wildcards"));
             }
         }
-        let shares =
-            [("problem_score", self.problem_score), ("problem_novelty", self.problem_novelty)];
+        let shares = [
+            ("problem_score", self.problem_score),
+            ("problem_novelty", self.problem_novelty),
+            ("problem_day_score", self.problem_day_score),
+        ];
         for (name, share) in shares {
             if !(0.0..=1.0).contains(&share) {
                 problems.push(format!("{name}: from 0 to 1"));

@@ -3,16 +3,19 @@
 
 mod influx;
 mod prometheus;
+pub(crate) mod words;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use daywise_core::{
+    baseline::{Drift, Reason},
     features::{FeatureSet, Features},
-    predict::Prediction,
     quantity::Quantity,
     reading::{Sample, SensorIx},
     time::{LocalDate, LocalDay, UtcMillis},
 };
+
+use crate::{home_assistant::DayEvidence, store::DayRecord};
 
 /// One sensor's figures.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,12 +47,18 @@ pub struct LastDay {
     pub samples: u32,
     /// What the model says; nothing without a model, or of too few readings.
     pub prediction: Option<Said>,
-    /// How far from the sensor's own usual day, in its standard deviations.
+    /// How far from the sensor's own usual days.
     pub deviation: Option<f32>,
+    /// How unusual, 0 to 1: by the sensor's own days and by the model.
+    pub score: Option<f32>,
     /// What its features are.
     pub set: FeatureSet,
-    /// Those that set it apart most, at most three.
+    /// Those that set it apart most from the nearest kind of day, at most three.
     pub top: Vec<Part>,
+    /// What sets it apart from the sensor's own days.
+    pub reasons: Vec<Reason>,
+    /// What drifts most.
+    pub drift: Option<Drift>,
 }
 
 /// What the model says of a day.
@@ -79,14 +88,8 @@ pub struct Part {
 impl LastDay {
     /// Of a day's results; `usual` tells what each feature usually is.
     #[must_use]
-    pub fn new(
-        day: &LocalDay,
-        (revision, samples): (u32, u32),
-        features: Option<&Features>,
-        prediction: Option<&Prediction>,
-        deviation: Option<f32>,
-        usual: impl Fn(usize) -> Option<f32>,
-    ) -> Self {
+    pub fn new(day: &LocalDay, record: &DayRecord, usual: impl Fn(usize) -> Option<f32>) -> Self {
+        let (features, prediction) = (record.features.as_ref(), record.prediction.as_ref());
         let part = |part: &daywise_core::predict::Contribution| {
             let place = usize::from(part.feature);
             Part {
@@ -99,17 +102,32 @@ impl LastDay {
         Self {
             date: day.date,
             start: day.start,
-            revision,
-            samples,
+            revision: record.revision,
+            samples: record.samples,
             prediction: prediction.map(|said| Said {
                 cluster: said.cluster,
                 novelty: said.novelty,
                 model_version: said.model_version,
             }),
-            deviation,
+            deviation: record.deviation,
+            score: record.score,
             set: features.map(Features::set).unwrap_or_default(),
             top: prediction.map(|said| said.top.iter().map(part).collect()).unwrap_or_default(),
+            reasons: record.reasons.to_vec(),
+            drift: record.drift,
         }
+    }
+
+    /// What sets the day apart, in words: from the sensor's own days or, where these are not known,
+    /// from the nearest kind of day.
+    #[must_use]
+    pub fn in_words(&self, quantity: Quantity) -> Vec<String> {
+        let reasons = self.reasons.iter().map(|one| words::reason(one, self.set, quantity));
+        let mut said: Vec<String> = reasons.collect();
+        if self.deviation.is_none() {
+            said.extend(self.top.iter().map(|part| words::describe(part, self.set, quantity)));
+        }
+        said
     }
 }
 
@@ -171,12 +189,17 @@ impl Figures {
         self.list().get(usize::try_from(sensor.0).ok()?)?.clone()
     }
 
-    /// The beginning and the novelty of a sensor's last day.
+    /// What a sensor's last day is judged by.
     #[must_use]
-    pub fn novelty(&self, sensor: SensorIx) -> Option<(UtcMillis, f32)> {
+    pub fn last_day(&self, sensor: SensorIx) -> Option<DayEvidence> {
         let list = self.list();
         let day = list.get(usize::try_from(sensor.0).ok()?)?.as_ref()?.day.as_ref()?;
-        Some((day.start, day.prediction?.novelty))
+        Some(DayEvidence {
+            start: day.start,
+            novelty: day.prediction.map(|said| said.novelty),
+            score: day.score,
+            drift: day.drift.map(|drift| drift.drift),
+        })
     }
 
     /// In the Prometheus text format, version 0.0.4.
@@ -225,8 +248,11 @@ mod tests {
             samples: 2,
             prediction: novelty.map(|novelty| Said { cluster: 4, novelty, model_version: 7 }),
             deviation: Some(1.5),
+            score: Some(0.4),
             set: FeatureSet::Profile1,
             top: Vec::new(),
+            reasons: Vec::new(),
+            drift: None,
         }
     }
 
@@ -248,7 +274,7 @@ mod tests {
         figures.update(sensor, ("a", Quantity::Generic), (None, None, None));
         assert!(figures.close_day(sensor, day(LocalDate(5), Some(0.5))));
         assert!(!figures.close_day(sensor, day(LocalDate(4), Some(0.9))));
-        assert_eq!(figures.novelty(sensor).map(|(_, novelty)| novelty), Some(0.5));
+        assert_eq!(figures.last_day(sensor).unwrap().novelty, Some(0.5));
         assert!(figures.close_day(sensor, day(LocalDate(5), Some(0.7))), "a revision of it is");
         figures.update(sensor, ("a", Quantity::Generic), (None, Some(0.1), None));
         assert_eq!(figures.get(sensor).unwrap().day.unwrap().prediction.unwrap().novelty, 0.7);

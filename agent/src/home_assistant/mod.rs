@@ -12,12 +12,11 @@ mod problem;
 mod schema;
 mod states;
 mod steady;
-mod words;
 
 pub use self::{
     documents::{gateway_document, sensor_document},
     names::{Names, our_announcements},
     outbox::{Due, Outbox, Saying},
-    problem::{Cause, Evidence, Problem, Rules, Trouble},
+    problem::{Cause, DayEvidence, Evidence, Problem, Rules, Trouble},
     states::{last_day_message, problem_message},
 };

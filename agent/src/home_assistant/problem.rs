@@ -1,7 +1,7 @@
 //! Whether there is a problem with a sensor, why, and since when. It does not flap: the live score
 //! has to stay above its threshold for a while, and below it for as long.
 
-use daywise_core::time::UtcMillis;
+use daywise_core::{baseline::DRIFTS, time::UtcMillis};
 
 use super::steady::Steady;
 use crate::config::HomeAssistantConfig;
@@ -15,6 +15,8 @@ pub struct Rules {
     pub after_ms: i64,
     /// Or the last day's novelty is above this.
     pub novelty: f32,
+    /// Or its score is above this.
+    pub day_score: f32,
 }
 
 impl Rules {
@@ -25,6 +27,7 @@ impl Rules {
             score: config.problem_score,
             after_ms: config.problem_after.as_ms(),
             novelty: config.problem_novelty,
+            day_score: config.problem_day_score,
         }
     }
 }
@@ -34,10 +37,23 @@ impl Rules {
 pub struct Evidence {
     /// The newest reading's live score.
     pub score: Option<f32>,
-    /// The last closed day's beginning and novelty.
-    pub day: Option<(UtcMillis, f32)>,
+    /// The last closed day.
+    pub day: Option<DayEvidence>,
     /// When the sensor was last heard, if it has fallen silent.
     pub silent_since: Option<UtcMillis>,
+}
+
+/// What there is to judge a closed day by.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DayEvidence {
+    /// When it began.
+    pub start: UtcMillis,
+    /// How new it is to the model.
+    pub novelty: Option<f32>,
+    /// How unusual it is for the sensor and the model.
+    pub score: Option<f32>,
+    /// How much the sensor drifts.
+    pub drift: Option<f32>,
 }
 
 /// A reason for a problem.
@@ -49,6 +65,8 @@ pub enum Cause {
     LiveScore,
     /// Its last day is like none before.
     Day,
+    /// It drifts.
+    Drift,
 }
 
 impl Cause {
@@ -59,6 +77,7 @@ impl Cause {
             Self::Silent => "silent",
             Self::LiveScore => "live_score",
             Self::Day => "day",
+            Self::Drift => "drift",
         }
     }
 }
@@ -87,11 +106,17 @@ impl Problem {
         self.silent.observe(seen.silent_since.is_some(), now, 0, rules.after_ms);
         let is_high = seen.score.is_some_and(|score| score > rules.score);
         self.score.observe(is_high, now, rules.after_ms, rules.after_ms);
-        let day = seen.day.filter(|(_, novelty)| *novelty > rules.novelty);
+        let is_odd = |day: &DayEvidence| {
+            day.novelty.is_some_and(|novelty| novelty > rules.novelty)
+                || day.score.is_some_and(|score| score > rules.day_score)
+        };
+        let drifts = |day: &DayEvidence| day.drift.is_some_and(|drift| drift >= DRIFTS);
+        let (odd, drifting) = (seen.day.filter(is_odd), seen.day.filter(drifts));
         let causes = [
             (Cause::Silent, self.silent.decided() == Some(true)),
             (Cause::LiveScore, self.score.decided() == Some(true)),
-            (Cause::Day, day.is_some()),
+            (Cause::Day, odd.is_some()),
+            (Cause::Drift, drifting.is_some()),
         ];
         let causes: Vec<Cause> =
             causes.into_iter().filter_map(|(cause, holds)| holds.then_some(cause)).collect();
@@ -103,7 +128,7 @@ impl Problem {
         let begin = |cause: &Cause| match cause {
             Cause::Silent => seen.silent_since.or(self.silent.since()),
             Cause::LiveScore => self.score.since(),
-            Cause::Day => day.map(|(start, _)| start),
+            Cause::Day | Cause::Drift => seen.day.map(|day| day.start),
         };
         let lasting = self.trouble.as_ref().and_then(|trouble| trouble.since);
         let since = lasting.or_else(|| causes.iter().filter_map(begin).min());
@@ -126,7 +151,8 @@ mod tests {
     use super::*;
 
     const MINUTE: i64 = 60_000;
-    const RULES: Rules = Rules { score: 0.99, after_ms: 10 * MINUTE, novelty: 0.999 };
+    const RULES: Rules =
+        Rules { score: 0.99, after_ms: 10 * MINUTE, novelty: 0.999, day_score: 0.995 };
 
     fn scored(score: f32) -> Evidence {
         Evidence { score: Some(score), ..Evidence::default() }
@@ -198,13 +224,35 @@ mod tests {
     #[test]
     fn a_day_like_none_before_is_a_problem_until_there_is_another_day() {
         let mut problem = Problem::default();
-        let day =
-            |start, novelty| Evidence { day: Some((UtcMillis(start), novelty)), ..scored(0.1) };
+        let day = |start, novelty| {
+            let start = UtcMillis(start);
+            let day = DayEvidence { start, novelty: Some(novelty), ..DayEvidence::default() };
+            Evidence { day: Some(day), ..scored(0.1) }
+        };
         assert_eq!(play(&mut problem, 0..15, |_| day(5, 0.9995)), [(0, true)]);
         assert_eq!(problem.trouble().unwrap().since, Some(UtcMillis(5)));
         assert_eq!(problem.trouble().unwrap().causes, [Cause::Day]);
         assert_eq!(play(&mut problem, 15..30, |_| day(6, 0.999)), [(15, false)], "not above");
         assert_eq!(problem.trouble().unwrap().since, None);
+    }
+
+    #[test]
+    fn a_day_unlike_the_sensors_own_is_a_problem_without_a_model_and_so_is_a_drift() {
+        let day = |score, drift| {
+            let (score, drift) = (Some(score), Some(drift));
+            Evidence {
+                day: Some(DayEvidence { score, drift, ..Default::default() }),
+                ..scored(0.1)
+            }
+        };
+        let causes = |score, drift| {
+            let mut problem = Problem::default();
+            play(&mut problem, 0..15, |_| day(score, drift));
+            problem.trouble().unwrap().causes.clone()
+        };
+        assert_eq!(causes(0.995, 0.99), []);
+        assert_eq!(causes(0.996, 0.0), [Cause::Day]);
+        assert_eq!(causes(0.5, 1.0), [Cause::Drift]);
     }
 
     #[test]

@@ -2,16 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    problem::{Cause, Rules, Trouble},
-    words,
-};
-use crate::figures::{Figure, LastDay};
+use super::problem::{Cause, Rules, Trouble};
+use crate::figures::{Figure, LastDay, words};
 
 /// `…/last_day`: the last closed day, with what sets it apart in words.
 #[must_use]
 pub fn last_day_message(figure: &Figure, day: &LastDay) -> Value {
     let said = day.prediction.as_ref();
+    let top = day.top.iter().map(|part| words::describe(part, day.set, figure.quantity));
+    let top: Vec<String> = top.collect();
     json!({
         "sensor": figure.id,
         "day": day.date.to_string(),
@@ -19,9 +18,12 @@ pub fn last_day_message(figure: &Figure, day: &LastDay) -> Value {
         "samples": day.samples,
         "cluster": said.map(|said| said.cluster),
         "novelty": said.map(|said| said.novelty),
-        "top_features": in_words(figure, day),
+        "score": day.score,
+        "why": day.in_words(figure.quantity),
+        "top_features": top,
         "model_version": said.map(|said| said.model_version),
         "deviation": day.deviation,
+        "drift": day.drift.map(|drift| drift.drift),
     })
 }
 
@@ -53,21 +55,24 @@ fn why(cause: Cause, figure: &Figure, rules: &Rules) -> Vec<String> {
             vec![format!("live score above {}{}", rules.score, value.trim_end())]
         }
         Cause::Day => figure.day.as_ref().map(|day| day_apart(figure, day)).unwrap_or_default(),
+        Cause::Drift => {
+            let drift = figure.day.as_ref().and_then(|day| Some((day.drift?, day.set)));
+            drift
+                .map(|(drift, set)| words::drift(&drift, set, figure.quantity))
+                .into_iter()
+                .collect()
+        }
     }
 }
 
 fn day_apart(figure: &Figure, day: &LastDay) -> Vec<String> {
-    let features = in_words(figure, day).into_iter().map(|part| format!("{}: {part}", day.date));
-    features.collect()
-}
-
-fn in_words(figure: &Figure, day: &LastDay) -> Vec<String> {
-    day.top.iter().map(|part| words::describe(part, day.set, figure.quantity)).collect()
+    day.in_words(figure.quantity).into_iter().map(|why| format!("{}: {why}", day.date)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use daywise_core::{
+        baseline::{DayPart, Drift, Reason, Subject},
         features::FeatureSet,
         quantity::Quantity,
         reading::Sample,
@@ -78,6 +83,12 @@ mod tests {
     use crate::figures::{Part, Said};
 
     fn figure() -> Figure {
+        let warm_night = Reason {
+            subject: Subject::Part(DayPart::Night),
+            deviate: 4.0,
+            value: 23.4,
+            usual: 20.3,
+        };
         let top = Part { feature: 3, deviation: 4.2, value: Some(24.1), usual: Some(20.3) };
         Figure {
             id: "kitchen/temperature".into(),
@@ -94,11 +105,14 @@ mod tests {
                 deviation: Some(5.5),
                 set: FeatureSet::Profile1,
                 top: vec![top],
+                score: Some(0.997),
+                reasons: vec![warm_night],
+                drift: Some(Drift { drift: 1.5, feature: 24, per_day: -0.014, ends: None }),
             }),
         }
     }
 
-    const RULES: Rules = Rules { score: 0.99, after_ms: 0, novelty: 0.999 };
+    const RULES: Rules = Rules { score: 0.99, after_ms: 0, novelty: 0.999, day_score: 0.995 };
 
     #[test]
     fn a_day_is_told_with_what_sets_it_apart() {
@@ -111,6 +125,9 @@ mod tests {
             "samples": 1_440,
             "cluster": 4,
             "novelty": 0.9995_f32,
+            "score": 0.997_f32,
+            "why": ["night 3.1 °C warmer than usual"],
+            "drift": 1.5,
             "top_features": ["mean from 03:00 to 04:00 higher: 24.1 °C, usually 20.3 °C"],
             "model_version": 7,
             "deviation": 5.5,
@@ -131,16 +148,17 @@ mod tests {
 
     #[test]
     fn each_cause_of_a_problem_is_explained() {
-        let causes = vec![Cause::Silent, Cause::LiveScore, Cause::Day];
+        let causes = vec![Cause::Silent, Cause::LiveScore, Cause::Day, Cause::Drift];
         let trouble = Trouble { causes, since: Some(UtcMillis(1_000)) };
         let message = problem_message(&figure(), &trouble, &RULES);
         assert_eq!(message["problem"], "ON");
-        assert_eq!(message["causes"], json!(["silent", "live_score", "day"]));
+        assert_eq!(message["causes"], json!(["silent", "live_score", "day", "drift"]));
         assert_eq!(message["since"], "1970-01-01T00:00:01Z");
         let expected = json!([
             "silent since 1970-01-01T00:00:02Z",
             "live score above 0.99, last with 31.5 °C",
-            "2024-05-10: mean from 03:00 to 04:00 higher: 24.1 °C, usually 20.3 °C",
+            "2024-05-10: night 3.1 °C warmer than usual",
+            "mean falls by 0.014 °C a day",
         ]);
         assert_eq!(message["why"], expected);
     }

@@ -100,8 +100,7 @@ fn restore_sensors(
 
 fn stored_baseline(store: &Store, sensor: SensorIx) -> Baseline {
     let stored = store.sensor_state(sensor).ok().flatten();
-    // A baseline of another version is learnt anew rather than misread.
-    stored.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default()
+    stored.and_then(|bytes| Baseline::from_bytes(&bytes)).unwrap_or_default()
 }
 
 /// Takes back the open days with their readings, and those that wait to be computed; returns the

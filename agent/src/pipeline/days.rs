@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use daywise_core::{
-    baseline::Baseline,
+    baseline::{Baseline, Reason},
     chunk::Chunk,
-    features::Features,
-    predict::Prediction,
+    day::ClosedDay,
     quantity::Quantity,
     reading::SensorIx,
     time::{LocalDate, LocalDay},
@@ -20,7 +19,7 @@ use tracing::{info, warn};
 
 use super::Pipeline;
 use crate::{
-    figures::LastDay,
+    figures::{LastDay, Part},
     metrics::Counter,
     mqtt::Acks,
     store::{DayCommit, DayRecord, Prune, StoreError},
@@ -178,69 +177,58 @@ impl Pipeline {
         let chunk = Chunk::new(*day, self.store.chunk(day.date, sensor)?);
         let samples = u32::try_from(chunk.samples().len()).unwrap_or(u32::MAX);
         let chunk = chunk.learnt_as(quantity);
-        let features = self.set.extract(&chunk).ok();
-        let earlier = self.store.day_record(day.date, sensor)?;
-        if earlier.as_ref().is_some_and(|e| e.samples == samples && e.features == features) {
-            return Ok(None);
-        }
-        let revision = earlier.map_or(1, |earlier| earlier.revision.saturating_add(1));
-        let prediction = features.as_ref().and_then(|features| self.predict(quantity, features));
         let usual = taught
             .get(&sensor)
             .or_else(|| self.intake.collector.sensor(sensor).map(|state| &state.baseline));
-        let usual = usual.cloned().unwrap_or_default();
-        let deviation = features.as_ref().and_then(|features| usual.deviation(features));
-        let mut after = usual.clone();
-        let learnt = features.as_ref().is_some_and(|features| after.learn(&chunk, features));
+        let mut baseline = usual.cloned().unwrap_or_default();
+        let closed = {
+            let active = self.links.model.borrow();
+            let model = active.as_ref().map(|active| &active.model);
+            ClosedDay::new(&chunk, quantity, self.set, &mut baseline, model)
+        };
+        let features = closed.as_ref().map(|closed| &closed.features);
+        let earlier = self.store.day_record(day.date, sensor)?;
+        if earlier.as_ref().is_some_and(|e| e.samples == samples && e.features.as_ref() == features)
+        {
+            return Ok(None);
+        }
+        let revision = earlier.map_or(1, |earlier| earlier.revision.saturating_add(1));
         #[expect(clippy::cast_possible_truncation, reason = "a share fits f32")]
         let coverage = chunk.coverage() as f32;
-        let record = DayRecord {
-            revision,
-            samples,
-            coverage,
-            features: features.clone(),
-            prediction: prediction.clone(),
-            deviation,
+        let (features, is_learnt) =
+            (features.cloned(), closed.as_ref().is_some_and(|closed| closed.is_learnt));
+        let (prediction, verdict, score) = match closed {
+            Some(closed) => (closed.prediction, closed.verdict, closed.score),
+            None => (None, None, None),
         };
-        let upload = SensorDay {
-            sensor: id.clone(),
-            quantity,
-            date: day.date,
+        let record = DayRecord {
             revision,
             samples,
             coverage,
             features,
             prediction,
-            deviation,
+            deviation: verdict.as_ref().map(|verdict| verdict.deviation),
+            score,
+            drift: verdict.as_ref().and_then(|verdict| verdict.drift),
+            reasons: verdict.map(|verdict| verdict.reasons).unwrap_or_default(),
         };
-        let message = day_message(&upload, &usual);
-        let last = LastDay::new(
-            day,
-            (revision, samples),
-            upload.features.as_ref(),
-            upload.prediction.as_ref(),
-            deviation,
-            |place| usual.usual(place),
-        );
-        let topic = format!("{}/{}/{id}/day", self.output_prefix, self.gateway);
-        let commit = DayCommit {
-            date: day.date,
-            sensor,
-            record,
-            upload: Some(upload),
-            sensor_state: (learnt || revision == 1)
-                .then(|| postcard::to_allocvec(&after).ok())
-                .flatten(),
+        let set = self.set;
+        let last = LastDay::new(day, &record, |place| baseline.usual(set, day.date, place));
+        let upload = uploaded(id, quantity, day.date, &record);
+        let computed = Computed {
+            topic: format!("{}/{}/{}/day", self.output_prefix, self.gateway, upload.sensor),
+            message: day_message(&upload, &last),
+            last,
+            commit: DayCommit {
+                date: day.date,
+                sensor,
+                record,
+                upload: Some(upload),
+                sensor_state: (is_learnt || revision == 1).then(|| baseline.to_bytes()).flatten(),
+            },
         };
-        taught.extend(learnt.then_some((sensor, after)));
-        Ok(Some(Computed { commit, message, topic, last }))
-    }
-
-    fn predict(&self, quantity: Quantity, features: &Features) -> Option<Prediction> {
-        let active = self.links.model.borrow();
-        let active = active.as_ref()?;
-        let family = active.model.family(quantity, features.set())?;
-        Some(family.predict(features, active.model.version))
+        taught.extend(is_learnt.then_some((sensor, baseline)));
+        Ok(Some(computed))
     }
 
     /// Updates the figures that go up and down.
@@ -254,21 +242,41 @@ impl Pipeline {
     }
 }
 
+/// What the server gets of a day.
+fn uploaded(sensor: String, quantity: Quantity, date: LocalDate, record: &DayRecord) -> SensorDay {
+    SensorDay {
+        sensor,
+        quantity,
+        date,
+        revision: record.revision,
+        samples: record.samples,
+        coverage: record.coverage,
+        features: record.features.clone(),
+        prediction: record.prediction.clone(),
+        deviation: record.deviation,
+    }
+}
+
 /// `…/day`: what is said of one sensor-day.
-fn day_message(day: &SensorDay, usual: &Baseline) -> Value {
+fn day_message(day: &SensorDay, said: &LastDay) -> Value {
     let prediction = day.prediction.as_ref();
-    let top = day.features.as_ref().zip(prediction).map(|(features, prediction)| {
-        let name_one = |part: &daywise_core::predict::Contribution| {
-            let index = usize::from(part.feature);
-            json!({
-                "feature": part.name(features.set()),
-                "value": features.get(index),
-                "deviation": part.deviation,
-                "usual": usual.usual(index),
-            })
-        };
-        prediction.top.iter().map(name_one).collect::<Vec<_>>()
-    });
+    let name = |place: u8| said.set.feature_names().get(usize::from(place)).copied();
+    let part = |part: &Part| {
+        json!({
+            "feature": name(part.feature),
+            "value": part.value,
+            "deviation": part.deviation,
+            "usual": part.usual,
+        })
+    };
+    let reason = |reason: &Reason| {
+        json!({
+            "subject": reason.subject.name(said.set),
+            "value": reason.value,
+            "usual": reason.usual,
+            "deviate": reason.deviate,
+        })
+    };
     json!({
         "sensor": day.sensor,
         "quantity": day.quantity.name(),
@@ -277,12 +285,21 @@ fn day_message(day: &SensorDay, usual: &Baseline) -> Value {
         "revision": day.revision,
         "samples": day.samples,
         "coverage": day.coverage,
+        "score": said.score,
+        "why": said.in_words(day.quantity),
         "cluster": prediction.map(|p| p.cluster),
         "distance": prediction.map(|p| p.distance),
         "novelty": prediction.map(|p| p.novelty),
-        "top_features": top,
+        "top_features": prediction.map(|_| said.top.iter().map(part).collect::<Vec<_>>()),
         "model_version": prediction.map(|p| p.model_version),
         "deviation": day.deviation,
+        "reasons": said.reasons.iter().map(reason).collect::<Vec<_>>(),
+        "drift": said.drift.map(|drift| json!({
+            "drift": drift.drift,
+            "feature": name(drift.feature),
+            "per_day": drift.per_day,
+            "ends": drift.ends.map(|date| date.to_string()),
+        })),
         "reason": day.features.is_none().then_some("too_few_samples"),
     })
 }

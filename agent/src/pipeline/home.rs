@@ -147,14 +147,14 @@ impl Pipeline {
             for day in &closed {
                 let Some(record) = self.store.day_record(day.date, sensor)? else { continue };
                 let usual = self.intake.collector.sensor(sensor).map(|state| &state.baseline);
-                let last = LastDay::new(
-                    day,
-                    (record.revision, record.samples),
-                    record.features.as_ref(),
-                    record.prediction.as_ref(),
-                    record.deviation,
-                    |place| usual.and_then(|usual| usual.usual(place)),
-                );
+                let set = record
+                    .features
+                    .as_ref()
+                    .map(daywise_core::features::Features::set)
+                    .unwrap_or_default();
+                let last = LastDay::new(day, &record, |place| {
+                    usual.and_then(|usual| usual.usual(set, day.date, place))
+                });
                 self.links.figures.close_day(sensor, last);
                 break;
             }
@@ -211,7 +211,7 @@ impl Pipeline {
             home.stands(sensor, standing);
             let seen = Evidence {
                 score: state.live_score,
-                day: self.links.figures.novelty(sensor),
+                day: self.links.figures.last_day(sensor),
                 silent_since,
             };
             let place = usize::try_from(sensor.0).unwrap_or(usize::MAX);

@@ -19,8 +19,8 @@ use super::{
     disk::Changes,
     keys,
     records::{
-        Damage, DayRecord, HeldValue, LocalDayValue, seal, seal_as, seal_value, unseal,
-        unseal_up_to, unseal_value,
+        Damage, DayRecord, HeldValue, LocalDayValue, seal, seal_as, seal_day, seal_value, unseal,
+        unseal_day, unseal_up_to, unseal_value,
     },
 };
 
@@ -137,7 +137,7 @@ impl Store {
         let mut changes = Changes::default();
         for commit in commits {
             let key = keys::day(commit.date, commit.sensor);
-            let record = seal_value("a sensor-day", &key, &commit.record)?;
+            let record = seal_day(&key, &commit.record)?;
             let of_date = || state.held.get(&commit.date).copied().unwrap_or_default();
             let held = held.entry(commit.date).or_insert_with(of_date);
             match self.disk.get(&key)? {
@@ -219,7 +219,7 @@ impl Store {
         let _ready = self.ready()?;
         let key = keys::day(date, sensor);
         let record = self.disk.get(&key)?;
-        Ok(record.and_then(|record| self.sound(&key, unseal_value(&key, &record))))
+        Ok(record.and_then(|record| self.sound(&key, unseal_day(&key, &record))))
     }
 
     /// The sensor's state as last committed.

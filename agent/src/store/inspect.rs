@@ -6,7 +6,7 @@ use daywise_core::{reading::SensorIx, time::LocalDate};
 
 use super::{
     Store, StoreError, keys,
-    records::{DayRecord, unseal_value},
+    records::{DayRecord, unseal_day},
 };
 
 /// Figures of the store, cheap enough to be asked for at any time.
@@ -86,7 +86,7 @@ impl Store {
         let _ready = self.ready()?;
         self.disk.scan(keys::all_days(), |key, record| {
             let place = keys::date_and_sensor(key);
-            match (place, self.sound(key, unseal_value(key, record))) {
+            match (place, self.sound(key, unseal_day(key, record))) {
                 (Some((date, sensor)), Some(day)) => visit(date, sensor, day),
                 _ => ControlFlow::Continue(()),
             }

@@ -10,6 +10,7 @@
 //! record that does not check out is left where it is and treated as absent.
 
 use daywise_core::{
+    baseline::{Drift, MAX_REASONS, Reason},
     features::Features,
     predict::Prediction,
     quantity::Quantity,
@@ -28,6 +29,9 @@ pub(super) const RECORD_SCHEMA: u8 = 1;
 /// Of `meta/outbox` and `outbox/{seq}`. In schema 1 an entry was a bare sensor-day, and no entry
 /// left before those below it.
 const OUTBOX_SCHEMA: u8 = 2;
+
+/// Of `day/{date}/{sensor}`. In schema 1 a day had no score, reasons and drift.
+const DAY_SCHEMA: u8 = 2;
 
 /// No record is larger. A leaf of the tree holds up to 17 of them, and a leaf above a quarter of
 /// a segment would become a file of its own, which sled does not fsync.
@@ -93,8 +97,33 @@ pub struct DayRecord {
     pub features: Option<Features>,
     /// `None` while there is no model for the sensor's family.
     pub prediction: Option<Prediction>,
-    /// Distance from the sensor's own usual day, in its own standard deviations.
+    /// How far the day is from the sensor's own.
     pub deviation: Option<f32>,
+    /// How unusual it is, 0 to 1.
+    pub score: Option<f32>,
+    /// What sets it apart from the sensor's own days.
+    pub reasons: heapless::Vec<Reason, MAX_REASONS>,
+    /// What drifts most.
+    pub drift: Option<Drift>,
+}
+
+/// A day of schema 1: without its score, reasons and drift.
+#[derive(Deserialize)]
+struct DayRecordV1 {
+    revision: u32,
+    samples: u32,
+    coverage: f32,
+    features: Option<Features>,
+    prediction: Option<Prediction>,
+    deviation: Option<f32>,
+}
+
+impl From<DayRecordV1> for DayRecord {
+    fn from(day: DayRecordV1) -> Self {
+        let DayRecordV1 { revision, samples, coverage, features, prediction, deviation } = day;
+        let (score, reasons, drift) = (None, heapless::Vec::new(), None);
+        Self { revision, samples, coverage, features, prediction, deviation, score, reasons, drift }
+    }
 }
 
 /// `meta/outbox`.
@@ -236,6 +265,19 @@ pub(super) fn unseal_value<T: DeserializeOwned>(key: &[u8], record: &[u8]) -> Re
 pub(super) fn unseal_figures(key: &[u8], record: &[u8]) -> Result<OutboxValue, Damage> {
     match unseal_up_to(OUTBOX_SCHEMA, key, record)? {
         (1, payload) => content::<OutboxValueV1>(payload).map(OutboxValue::from),
+        (_, payload) => content(payload),
+    }
+}
+
+/// The record of a sensor's closed day under `key`.
+pub(super) fn seal_day(key: &[u8], day: &DayRecord) -> Result<Vec<u8>, StoreError> {
+    seal_as(DAY_SCHEMA, "a sensor-day", key, &encode(day)?)
+}
+
+/// The sensor's closed day under `key`.
+pub(super) fn unseal_day(key: &[u8], record: &[u8]) -> Result<DayRecord, Damage> {
+    match unseal_up_to(DAY_SCHEMA, key, record)? {
+        (1, payload) => content::<DayRecordV1>(payload).map(DayRecord::from),
         (_, payload) => content(payload),
     }
 }

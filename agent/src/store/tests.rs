@@ -50,6 +50,9 @@ fn commit(date: i32, ix: u32, revision: u32) -> DayCommit {
         features: Some(features.clone()),
         prediction: None,
         deviation: Some(1.5),
+        score: Some(0.5),
+        reasons: heapless::Vec::new(),
+        drift: None,
     };
     let upload = SensorDay {
         sensor: id,

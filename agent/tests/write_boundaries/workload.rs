@@ -183,6 +183,9 @@ fn commit(date: LocalDate, sensor_ix: SensorIx, revision: u32) -> DayCommit {
         features: Some(features.clone()),
         prediction: None,
         deviation: Some(1.5),
+        score: None,
+        reasons: heapless::Vec::new(),
+        drift: None,
     };
     let upload = SensorDay {
         sensor: id,

@@ -1,8 +1,12 @@
 //! A day's features in words.
 
-use daywise_core::{features::FeatureSet, quantity::Quantity};
+use daywise_core::{
+    baseline::{Drift, Reason, Subject},
+    features::FeatureSet,
+    quantity::Quantity,
+};
 
-use crate::figures::Part;
+use super::Part;
 
 /// What a feature is, and its unit where it is not the quantity's.
 enum Feature {
@@ -37,7 +41,7 @@ fn feature(name: &'static str) -> Feature {
 
 /// How a feature sets a day apart, such as `mean from 03:00 to 04:00 higher: 24.1 °C, usually
 /// 20.3 °C`.
-pub(super) fn describe(part: &Part, set: FeatureSet, quantity: Quantity) -> String {
+pub(crate) fn describe(part: &Part, set: FeatureSet, quantity: Quantity) -> String {
     let name = set.feature_names().get(usize::from(part.feature)).copied().unwrap_or("unknown");
     let feature = feature(name);
     let what = match feature {
@@ -54,6 +58,85 @@ pub(super) fn describe(part: &Part, set: FeatureSet, quantity: Quantity) -> Stri
     let value = part.value.map(|value| format!(": {}", number(value))).unwrap_or_default();
     let usual = part.usual.map(|usual| format!(", usually {}", number(usual))).unwrap_or_default();
     format!("{what} {direction}{value}{usual}")
+}
+
+/// A reason in words, such as `night 3.1 °C warmer than usual` or `14 % fewer readings than usual`.
+pub(crate) fn reason(reason: &Reason, set: FeatureSet, quantity: Quantity) -> String {
+    let difference = reason.value - reason.usual;
+    let unit = learnt_unit(quantity);
+    let by = |difference: f32| format!("{} {unit}", about(difference.abs())).trim_end().to_owned();
+    let direction = match (quantity, difference < 0.0) {
+        (Quantity::Temperature, true) => "colder",
+        (Quantity::Temperature, false) => "warmer",
+        (_, true) => "lower",
+        (_, false) => "higher",
+    };
+    let name = reason.subject.name(set);
+    if let Subject::Part(_) = reason.subject {
+        return format!("{name} {} {direction} than usual", by(difference));
+    }
+    let more = if difference < 0.0 { "less" } else { "more" };
+    match (name, feature(name)) {
+        ("day_coverage", _) => {
+            let fewer = if difference < 0.0 { "fewer" } else { "more" };
+            format!("{} % {fewer} readings than usual", about(100.0 * difference.abs()))
+        }
+        ("longest_gap", _) => {
+            let hours = |share: f32| format!("{} h", about(24.0 * share));
+            format!("longest gap {}, usually {}", hours(reason.value), hours(reason.usual))
+        }
+        ("repeat_share", _) => {
+            format!("{} % {more} repeated values than usual", about(100.0 * difference.abs()))
+        }
+        ("std" | "daily_std" | "mean_abs_step" | "max_abs_step", Feature::Value(what)) => {
+            let compared = if difference < 0.0 { "smaller" } else { "larger" };
+            let times = match reason.usual.abs() {
+                usual if usual > 0.0 && reason.value > 0.0 => {
+                    let ratio = (reason.value / usual).max(usual / reason.value);
+                    format!("{} times ", about(ratio))
+                }
+                _ => String::new(),
+            };
+            format!("{what} {times}{compared} than usual")
+        }
+        (_, Feature::Value(what) | Feature::Share(what)) => {
+            format!("{what} {} {direction} than usual", by(difference))
+        }
+        (_, Feature::Hour(hour)) => {
+            format!("{hour:02}:00 {} {direction} than usual", by(difference))
+        }
+    }
+}
+
+/// A drift in words, such as `mean falls by 0.014 V a day, out of its range about 2024-03-20`.
+pub(crate) fn drift(drift: &Drift, set: FeatureSet, quantity: Quantity) -> String {
+    let name = Subject::Feature(drift.feature).name(set);
+    let what = match feature(name) {
+        Feature::Value(what) | Feature::Share(what) => what,
+        Feature::Hour(_) => name,
+    };
+    let direction = if drift.per_day < 0.0 { "falls" } else { "rises" };
+    let by = match feature(name) {
+        Feature::Share(_) => format!("{} %", about(100.0 * drift.per_day.abs())),
+        _ => format!("{} {}", about(drift.per_day.abs()), learnt_unit(quantity))
+            .trim_end()
+            .to_owned(),
+    };
+    let ends = drift.ends.map(|date| format!(", out of its range about {date}"));
+    format!("{what} {direction} by {by} a day{}", ends.unwrap_or_default())
+}
+
+/// A difference, in two or so significant digits.
+fn about(size: f32) -> String {
+    let digits = match size {
+        size if size < 0.001 => 5,
+        size if size < 0.01 => 4,
+        size if size < 0.1 => 3,
+        size if size < 1.0 => 2,
+        size if size < 10.0 => 1,
+        _ => 0,
+    };
+    format!("{size:.digits$}")
 }
 
 /// Three or so significant digits.
@@ -79,7 +162,7 @@ fn learnt_unit(quantity: Quantity) -> &'static str {
 }
 
 /// The unit as people write it.
-pub(super) fn unit(quantity: Quantity) -> &'static str {
+pub(crate) fn unit(quantity: Quantity) -> &'static str {
     match quantity.unit() {
         "Cel" => "°C",
         "1" => "",

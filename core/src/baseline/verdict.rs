@@ -1,0 +1,332 @@
+//! What is said of a day: how far it is from the sensor's own days, and why.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Baseline, DaySeen, Drift,
+    figures::{Figures, figures},
+    running::{HOUR, LASTING},
+};
+use crate::{
+    features::{FeatureSet, Features, MAX_FEATURES},
+    time::LocalDate,
+};
+
+/// How many reasons are named.
+pub const MAX_REASONS: usize = 3;
+/// A spread below this share of the level means nothing.
+const LEAST: f32 = 0.01;
+/// How many hours and how many other figures make up a day's deviation: the worst few, so that one
+/// odd hour counts and many ordinary ones do not drown it.
+const WORST_HOURS: usize = 6;
+const WORST_FIGURES: usize = 4;
+/// A day that deviates by more than this teaches less.
+const STRANGE: f32 = 3.0;
+/// Of the deviation that is usual for the sensor, so much is taken off.
+const USUAL_SHARE: f32 = 0.6;
+/// How fast the usual deviation follows, and by how much at most one day raises it.
+const USUAL_RATE: f32 = 0.1;
+const USUAL_STEP: f32 = 1.0;
+/// What is left of a strange day on the next, and how much of that is added to it: an episode does
+/// not end at midnight.
+const STAYS: f32 = 0.5;
+const CARRIED: f32 = 0.33;
+/// A day's deviation over its usual, for each power of ten in rarity.
+const DECADE: f32 = 4.4;
+/// A novelty beyond this is as rare as the table can tell.
+const MOST_NOVEL: f32 = 0.9999;
+/// Novelty above 0.9 adds so much of its rarity.
+const MODEL_SHARE: f32 = 0.5;
+/// Below this a figure is no reason.
+const LEAST_REASON: f32 = 1.5;
+
+/// What the baseline says of a day.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// How far the day is from the sensor's own: about 2 for an ordinary day, 5 and more for one
+    /// that is not; no upper bound in principle, a few dozen in practice.
+    pub deviation: f32,
+    /// The same over what is usual for the sensor, with what the days before left.
+    pub excess: f32,
+    /// Why: the figures furthest from their usual, the furthest first.
+    pub reasons: Vec<Reason, MAX_REASONS>,
+    /// The figure that drifts most, once enough days are known.
+    pub drift: Option<Drift>,
+}
+
+/// What a reason is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    /// The mean of a part of the day.
+    Part(DayPart),
+    /// A feature, by its place in the set.
+    Feature(u8),
+}
+
+impl Subject {
+    /// Its name in messages: the feature's, or the part's.
+    #[must_use]
+    pub fn name(self, set: FeatureSet) -> &'static str {
+        match self {
+            Self::Part(part) => part.name(),
+            Self::Feature(place) => {
+                set.feature_names().get(usize::from(place)).copied().unwrap_or("unknown")
+            }
+        }
+    }
+}
+
+/// A quarter of the day on the site's wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DayPart {
+    /// 00:00 to 06:00.
+    Night,
+    /// 06:00 to 12:00.
+    Morning,
+    /// 12:00 to 18:00.
+    Afternoon,
+    /// 18:00 to 24:00.
+    Evening,
+}
+
+impl DayPart {
+    const ALL: [Self; 4] = [Self::Night, Self::Morning, Self::Afternoon, Self::Evening];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Night => "night",
+            Self::Morning => "morning",
+            Self::Afternoon => "afternoon",
+            Self::Evening => "evening",
+        }
+    }
+}
+
+/// What sets a day apart.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What it is about.
+    pub subject: Subject,
+    /// How far from its usual, signed, on the scale of a normal deviate.
+    pub deviate: f32,
+    /// What it was.
+    pub value: f32,
+    /// What it usually is on such days.
+    pub usual: f32,
+}
+
+/// What is remembered of the verdicts on the days before.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Memory {
+    usual: f32,
+    strange: f32,
+    last: LocalDate,
+    days: u8,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { usual: 1.0, strange: 0.0, last: LocalDate(0), days: 0 }
+    }
+}
+
+impl Memory {
+    fn carried(&self, date: LocalDate) -> f32 {
+        let passed = date.0.saturating_sub(self.last.0).clamp(1, 30);
+        // 1 on the next day.
+        let further = (1..passed).fold(1.0, |left, _| left * STAYS);
+        CARRIED * self.strange * further
+    }
+
+    fn over_usual(&self, deviation: f32) -> f32 {
+        deviation - USUAL_SHARE * self.usual
+    }
+
+    pub(super) fn learn(&mut self, date: LocalDate, deviation: f32) {
+        let over = self.over_usual(deviation);
+        let left = self.carried(date) / CARRIED * STAYS;
+        self.strange = over.max(left).max(0.0);
+        let rate = USUAL_RATE.max(1.0 / (f32::from(self.days) + 5.0));
+        self.usual += rate * (deviation.min(self.usual + USUAL_STEP) - self.usual);
+        self.days = self.days.saturating_add(1);
+        self.last = date;
+    }
+}
+
+/// How far each feature of a day is from its usual.
+pub(super) struct Deviates {
+    each: [Option<f32>; MAX_FEATURES],
+    hours_each: [Option<f32>; 24],
+    hours: f32,
+    figures: f32,
+    is_known: bool,
+}
+
+impl Deviates {
+    /// How much the day may teach.
+    pub(super) fn weight(&self) -> f32 {
+        let mean = (self.hours + self.figures) / 2.0;
+        if mean > STRANGE { (STRANGE / mean) * (STRANGE / mean) } else { 1.0 }
+    }
+}
+
+impl Baseline {
+    pub(super) fn deviates(
+        &self,
+        date: LocalDate,
+        seen: &DaySeen,
+        features: &Features,
+    ) -> Deviates {
+        let mut each = [None; MAX_FEATURES];
+        let mut hours_each = [None; 24];
+        let mut known_hours = [0.0_f32; 24];
+        let places = hours_each.iter_mut().zip(&mut known_hours);
+        for ((hour, readings), (each, known)) in seen.hours.iter().enumerate().zip(places) {
+            let Some((mean, _)) = *readings else { continue };
+            let usual = self.hours.usual(date, hour);
+            let least = LEAST * usual.mean.abs() + 1e-9;
+            *each = usual.deviate(mean, least);
+            *known = each.map_or(0.0, f32::abs);
+        }
+        let mut known_figures = [0.0_f32; super::figures::MAX_FIGURES];
+        let mut is_known = false;
+        for (index, (place, value)) in figures(features).enumerate() {
+            let usual = self.figures.usual(date, index);
+            let least = Figures::least(features, index, usual.mean);
+            let Some(deviate) = value.and_then(|value| usual.deviate(value, least)) else {
+                continue;
+            };
+            is_known = true;
+            if let (Some(known), Some(each)) = (known_figures.get_mut(index), each.get_mut(place)) {
+                *known = deviate.abs();
+                *each = Some(deviate);
+            }
+        }
+        let hours = mean_of_largest(&mut known_hours, WORST_HOURS);
+        let figures = mean_of_largest(&mut known_figures, WORST_FIGURES);
+        Deviates { each, hours_each, hours, figures, is_known }
+    }
+
+    /// Combines what the day's figures and its readings say; `None` before enough days are known.
+    pub(super) fn verdict(
+        &self,
+        date: LocalDate,
+        seen: &DaySeen,
+        features: &Features,
+        deviates: &Deviates,
+    ) -> Option<Verdict> {
+        if !deviates.is_known {
+            return None;
+        }
+        let peaks = self.scale.relative_peaks(&seen.evidence);
+        let of_readings = libm::log1pf(peaks[HOUR]) + libm::log1pf(peaks[LASTING]);
+        let deviation = deviates.hours / 2.0 + deviates.figures + of_readings;
+        let excess = self.memory.over_usual(deviation) + self.memory.carried(date);
+        let reasons = self.reasons(date, seen, features, deviates);
+        Some(Verdict { deviation, excess, reasons, drift: None })
+    }
+
+    /// The strongest reasons, one of each group that says the same.
+    fn reasons(
+        &self,
+        date: LocalDate,
+        seen: &DaySeen,
+        features: &Features,
+        deviates: &Deviates,
+    ) -> Vec<Reason, MAX_REASONS> {
+        let mut groups: [Option<Reason>; 4 + GROUPS] = [None; 4 + GROUPS];
+        for (group, part) in groups.iter_mut().zip(DayPart::ALL) {
+            *group = self.part_reason(date, seen, deviates, part);
+        }
+        let set = features.set();
+        for (place, value) in figures(features) {
+            let deviate = deviates.each.get(place).copied().flatten();
+            let usual = self.usual(set, date, place);
+            let (Some(value), Some(deviate), Some(usual)) = (value, deviate, usual) else {
+                continue;
+            };
+            let name = set.feature_names().get(place).copied().unwrap_or_default();
+            let subject = Subject::Feature(u8::try_from(place).unwrap_or(u8::MAX));
+            let found = Reason { subject, deviate, value, usual };
+            if let Some(group) = groups.get_mut(4 + group_of(name))
+                && group.is_none_or(|held| held.deviate.abs() < deviate.abs())
+            {
+                *group = Some(found);
+            }
+        }
+        let strong = |reason: &Reason| reason.deviate.abs() >= LEAST_REASON;
+        groups.sort_unstable_by(|a, b| {
+            let size = |reason: &Option<Reason>| reason.map_or(0.0, |r| r.deviate.abs());
+            size(b).total_cmp(&size(a))
+        });
+        groups.into_iter().flatten().filter(strong).take(MAX_REASONS).collect()
+    }
+
+    /// How a part of the day differs on the whole.
+    fn part_reason(
+        &self,
+        date: LocalDate,
+        seen: &DaySeen,
+        deviates: &Deviates,
+        part: DayPart,
+    ) -> Option<Reason> {
+        let (mut deviate, mut value, mut usual, mut count) = (0.0, 0.0, 0.0, 0.0_f32);
+        let first = part as usize * 6;
+        for hour in first..first + 6 {
+            let known = self.hours.usual(date, hour);
+            let seen = seen.hours.get(hour).copied().flatten();
+            let Some((one, (mean, _))) = deviates.hours_each.get(hour)?.zip(seen) else { continue };
+            deviate += one;
+            value += mean;
+            usual += known.mean;
+            count += 1.0;
+        }
+        (count > 0.0).then(|| Reason {
+            subject: Subject::Part(part),
+            deviate: deviate / count,
+            value: value / count,
+            usual: usual / count,
+        })
+    }
+}
+
+/// Groups of figures that say the same.
+const GROUPS: usize = 5;
+
+/// The group of a figure: level, spread, steps, repeats, completeness.
+fn group_of(name: &str) -> usize {
+    match name {
+        "std" | "daily_std" => 1,
+        "mean_abs_step" | "max_abs_step" => 2,
+        "repeat_share" => 3,
+        "day_coverage" | "longest_gap" => 4,
+        _ => 0,
+    }
+}
+
+/// The mean of the `count` largest; what is not there counts as ordinary.
+fn mean_of_largest(values: &mut [f32], count: usize) -> f32 {
+    values.sort_unstable_by(|a, b| b.total_cmp(a));
+    #[expect(clippy::cast_precision_loss, reason = "a few")]
+    let mean = values.iter().take(count).sum::<f32>() / count as f32;
+    mean
+}
+
+/// The score of a day, 0 to 1, from what the sensor's own days say and from its novelty among the
+/// fleet's; `None` where neither is known. Own days lead: what is common in the fleet may be
+/// strange for this sensor. A novelty above 0.9 adds to it.
+#[must_use]
+pub fn day_score(verdict: Option<&Verdict>, novelty: Option<f32>) -> Option<f32> {
+    let novel = novelty.map(|novelty| -libm::log10f(1.0 - novelty.clamp(0.0, MOST_NOVEL)));
+    let own = verdict.map(|verdict| ((verdict.excess + USUAL_SHARE) / DECADE).max(0.0));
+    let rarity = match (own, novel) {
+        (Some(own), Some(novel)) => own + MODEL_SHARE * (novel - 1.0).max(0.0),
+        (Some(own), None) => own,
+        (None, Some(novel)) => novel,
+        (None, None) => return None,
+    };
+    Some(super::episode::score(rarity))
+}
