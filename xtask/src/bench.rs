@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::workspace;
 
 /// The benchmarks: a package, and one of its bench targets.
-const BENCHES: [(&str, &str); 1] = [("daywise-core", "decode")];
+const BENCHES: [(&str, &str); 2] = [("daywise-core", "decode"), ("daywise-core", "score")];
 
 /// `cargo xtask bench`
 #[derive(Clone, Debug, clap::Args)]
