@@ -58,7 +58,10 @@ fn main() {
         }));
     }
     let (reference, score) = (median(references), median(scores));
-    println!("score   live            1 reading {score:>6.1} ns  {:>5.1} x Welford", score / reference);
+    println!(
+        "score   live            1 reading {score:>6.1} ns  {:>5.1} x Welford",
+        score / reference
+    );
     let figures = json!({
         "ns_per_reading": score,
         "welford_ns": reference,

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::running::{Evidence, HOUR, JUMP, KINDS, LEVEL, NOISE, STUCK};
+use super::running::{Evidence, HOUR, JUMP, KINDS, LASTING, LEVEL, NOISE, STUCK};
 
 /// Largest evidence of an ordinary day, before any is known.
 const PEAKS: Evidence = [8.0, 4.0, 3.0, 4.0, 4.0, 4.0];
@@ -82,15 +82,16 @@ impl Scale {
         relative
     }
 
-    /// All evidence in one number. Being at the wrong place for the hour counts in full; jumps,
-    /// noise and level saturate, since they are strange enough by then and spikes of any size are
-    /// one thing; hanging counts beyond what is ordinary.
+    /// All evidence in one number. Being at the wrong place for the hour counts in full; the other
+    /// kinds saturate, since they are strange enough by then and spikes of any size are one thing;
+    /// hanging counts beyond what is ordinary.
     pub(super) fn strength(&self, evidence: &Evidence) -> f32 {
         let relative = self.relative(evidence);
         let saturated = |one: f32| one / (1.0 + one);
         let stuck = (relative[STUCK] - 1.0).clamp(0.0, 3.0);
         let short = saturated(relative[JUMP]) + saturated(relative[NOISE]);
-        short + saturated(relative[LEVEL]) + relative[HOUR] + stuck
+        let longer = saturated(relative[LEVEL]) + saturated(relative[LASTING]) / 2.0;
+        short + longer + relative[HOUR] + stuck
     }
 
     /// How rare a strength is among the sensor's own readings: 1 for one in ten, 2 for one in a

@@ -20,7 +20,10 @@ const LEAST: f32 = 0.01;
 /// How many hours and how many other figures make up a day's deviation: the worst few, so that one
 /// odd hour counts and many ordinary ones do not drown it.
 const WORST_HOURS: usize = 6;
-const WORST_FIGURES: usize = 4;
+const WORST_FIGURES: usize = 3;
+/// Figures that are reasons, but do not count themselves: quantiles say again what the hours say, and
+/// staying at one value is judged reading by reading.
+const SAID_ELSEWHERE: [&str; 4] = ["q10", "q50", "q90", "repeat_share"];
 /// A day that deviates by more than this teaches less.
 const STRANGE: f32 = 3.0;
 /// Of the deviation that is usual for the sensor, so much is taken off.
@@ -31,7 +34,7 @@ const USUAL_STEP: f32 = 1.0;
 /// What is left of a strange day on the next, and how much of that is added to it: an episode does
 /// not end at midnight.
 const STAYS: f32 = 0.5;
-const CARRIED: f32 = 0.33;
+const CARRIED: f32 = 0.3;
 /// A day's deviation over its usual, for each power of ten in rarity.
 const DECADE: f32 = 4.4;
 /// A novelty beyond this is as rare as the table can tell.
@@ -201,7 +204,8 @@ impl Baseline {
             };
             is_known = true;
             if let (Some(known), Some(each)) = (known_figures.get_mut(index), each.get_mut(place)) {
-                *known = deviate.abs();
+                let name = features.set().feature_names().get(place).copied().unwrap_or_default();
+                *known = if SAID_ELSEWHERE.contains(&name) { 0.0 } else { deviate.abs() };
                 *each = Some(deviate);
             }
         }
