@@ -47,7 +47,7 @@ impl Contribution {
 }
 
 impl Family {
-    /// The squared scaled distance of `features` to one centroid.
+    /// The squared scaled distance of a day's coordinates to one centroid.
     fn squared_distance(&self, features: &Features, centroid: &[f32]) -> f64 {
         let mut sum = 0.0;
         for ((value, &center), &scale) in features.iter().zip(centroid).zip(&self.scale) {
@@ -64,9 +64,13 @@ impl Family {
     /// Index of the nearest cluster and the distance to it; the first of equals.
     #[must_use]
     pub fn nearest(&self, features: &Features) -> (usize, f64) {
+        self.nearest_to(&self.scaling.coordinates(features))
+    }
+
+    fn nearest_to(&self, coordinates: &Features) -> (usize, f64) {
         let mut best = (0, f64::INFINITY);
         for (index, cluster) in self.clusters.iter().enumerate() {
-            let squared = self.squared_distance(features, &cluster.centroid);
+            let squared = self.squared_distance(coordinates, &cluster.centroid);
             if squared < best.1 {
                 best = (index, squared);
             }
@@ -78,13 +82,16 @@ impl Family {
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the report is in f32")]
     pub fn predict(&self, features: &Features, model_version: u32) -> Prediction {
-        let (index, distance) = self.nearest(features);
+        let coordinates = self.scaling.coordinates(features);
+        let (index, distance) = self.nearest_to(&coordinates);
         let cluster = self.clusters.get(index);
         Prediction {
             cluster: cluster.map_or(0, |cluster| cluster.id),
             distance: distance.min(f64::from(f32::MAX)) as f32,
             novelty: self.novelty.novelty(distance),
-            top: cluster.map(|cluster| self.top(features, &cluster.centroid)).unwrap_or_default(),
+            top: cluster
+                .map(|cluster| self.top(&coordinates, &cluster.centroid))
+                .unwrap_or_default(),
             model_version,
         }
     }

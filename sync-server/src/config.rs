@@ -85,7 +85,7 @@ impl Default for TrainingConfig {
             settle: HumanDuration::from_secs(30),
             window_days: 90,
             k: Clusters::Auto,
-            scale: Scaling::Standard,
+            scale: Scaling::Shape,
             seed: 1,
         }
     }

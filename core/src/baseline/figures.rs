@@ -4,10 +4,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::usual::{ByKind, Contest, Kind, MEMORY_DAYS, Moments, Usual};
-use crate::{
-    features::{FeatureSet, Features},
-    time::LocalDate,
-};
+use crate::{features::Features, time::LocalDate};
 
 /// The most figures that any set has beside its hours.
 pub(super) const MAX_FIGURES: usize = 12;
@@ -33,12 +30,7 @@ pub(super) struct Figures {
 pub(super) fn figures(features: &Features) -> impl Iterator<Item = (usize, Option<f32>)> + '_ {
     let sound = |value: &f32| value.abs() <= FARTHEST;
     let values = features.iter().map(move |value| value.filter(sound));
-    values.enumerate().skip(hours_of(features.set()))
-}
-
-/// How many of a set's features, the first ones, are hours.
-pub(super) fn hours_of(set: FeatureSet) -> usize {
-    set.feature_names().iter().take_while(|name| name.starts_with("hour_")).count()
+    values.enumerate().skip(features.set().hours())
 }
 
 impl Figures {
@@ -56,12 +48,12 @@ impl Figures {
     /// A spread of the figure in place `index` that means nothing, given its usual level.
     pub(super) fn least(features: &Features, index: usize, mean: f32) -> f32 {
         let set = features.set();
-        (LEAST * mean.abs() + 1e-9).max(set.least_spread(index + hours_of(set)))
+        (LEAST * mean.abs() + 1e-9).max(set.least_spread(index + set.hours()))
     }
 
     /// Learns a day that weighs `weight`.
     pub(super) fn learn(&mut self, date: LocalDate, features: &Features, weight: f32) {
-        let count = features.len() - hours_of(features.set());
+        let count = features.len() - features.set().hours();
         // A change of the feature set starts afresh.
         if self.moments.len() != count {
             *self = Self::default();

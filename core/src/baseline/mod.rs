@@ -148,7 +148,7 @@ impl Baseline {
     /// What feature `index` of `set` is usually for this sensor, on days like `date`.
     #[must_use]
     pub fn usual(&self, set: FeatureSet, date: LocalDate, index: usize) -> Option<f32> {
-        let hours = figures::hours_of(set);
+        let hours = set.hours();
         let usual = match index.checked_sub(hours) {
             Some(figure) => self.figures.usual(date, figure),
             None => self.hours.usual(date, index),

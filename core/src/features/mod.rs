@@ -65,6 +65,15 @@ impl FeatureSet {
         if is_share { 0.02 } else { 0.0 }
     }
 
+    /// How many of its features are means of the wall clock's hours; they come first.
+    #[must_use]
+    pub const fn hours(self) -> usize {
+        match self {
+            Self::Moments1 => 0,
+            Self::Profile1 => profile::HOURS,
+        }
+    }
+
     /// How many features it has.
     #[must_use]
     pub const fn dimensions(self) -> usize {
@@ -244,6 +253,19 @@ impl Features {
     /// All features in order.
     pub fn iter(&self) -> impl Iterator<Item = Option<f32>> + '_ {
         (0..self.len()).map(|index| self.get(index))
+    }
+
+    /// Replaces the first `count` of them.
+    pub(crate) fn replace(&mut self, count: usize, with: impl Fn(Option<f32>) -> Option<f32>) {
+        for index in 0..count.min(self.len()) {
+            let value = with(self.get(index));
+            let bit = 1 << index;
+            self.observed =
+                if value.is_some() { self.observed | bit } else { self.observed & !bit };
+            if let Some(place) = self.values.get_mut(index) {
+                *place = value.unwrap_or(0.0);
+            }
+        }
     }
 
     /// How many are there.

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::chunk::Chunk;
 
+/// How many of them are hours.
+pub(super) const HOURS: usize = 24;
+
 pub(super) const NAMES: [&str; 36] = [
     "hour_00",
     "hour_01",

@@ -1,11 +1,13 @@
 //! The model artifact: one sub-model per family of sensors, checked when it is loaded.
 //!
 //! Centroids and scales are in feature units, so a distance needs no centring and a cluster can
-//! be read as a day. A model that loads is sound: sizes match the feature set, every number is
+//! be read as a day; only with [`Scaling::Shape`] hours are the day's shape ([`Family::as_day`] reads
+//! them back). A model that loads is sound: sizes match the feature set, every number is
 //! finite, every scale positive; prediction cannot fail on it.
 
 mod file;
 mod novelty;
+mod shape;
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
@@ -67,10 +69,13 @@ pub enum Scaling {
     /// Not at all: every scale is 1.
     None,
     /// By the standard deviation over the training window.
-    #[default]
     Standard,
     /// By the interquartile range over 1.349, which equals the deviation of a normal spread.
     Robust,
+    /// The hours by their shape, all with one scale, beside level and spread; see
+    /// [`Scaling::coordinates`]. For sets without hours as [`Scaling::Standard`].
+    #[default]
+    Shape,
 }
 
 /// The sub-model of one family.
@@ -82,7 +87,7 @@ pub struct Family {
     pub set: FeatureSet,
     /// How `scale` came about.
     pub scaling: Scaling,
-    /// One per feature, in feature units, positive: a difference of this much counts as 1.
+    /// One per coordinate, in its unit, positive: a difference of this much counts as 1.
     pub scale: Vec<f32>,
     /// At least one.
     pub clusters: Vec<Cluster>,
@@ -103,7 +108,7 @@ pub struct Cluster {
     pub name: String,
     /// Training sensor-days in it.
     pub size: u64,
-    /// One per feature, in feature units.
+    /// One coordinate per feature, see [`Scaling::coordinates`].
     pub centroid: Vec<f32>,
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "auto", value_name = "N|auto")]
     k: Clusters,
     /// How features of each new family are scaled.
-    #[arg(long, value_enum, default_value = "standard")]
+    #[arg(long, value_enum, default_value = "shape")]
     scale: Scale,
     /// Decides every random choice.
     #[arg(long, default_value_t = 1)]
@@ -49,6 +49,8 @@ enum Scale {
     None,
     Standard,
     Robust,
+    /// Hours by the day's shape; by the standard deviation where a set has no hours.
+    Shape,
 }
 
 impl From<Scale> for Scaling {
@@ -57,6 +59,7 @@ impl From<Scale> for Scaling {
             Scale::None => Self::None,
             Scale::Standard => Self::Standard,
             Scale::Robust => Self::Robust,
+            Scale::Shape => Self::Shape,
         }
     }
 }

@@ -99,7 +99,7 @@ mod tests {
             Features::new(FeatureSet::Moments1, [Some(level), Some(wobble)]).unwrap()
         };
         let days: Vec<Features> = (0..kinds * each).map(day).collect();
-        Points::new(&days, &[1.0, 1.0])
+        Points::new(&days, daywise_core::model::Scaling::None, &[1.0, 1.0])
     }
 
     #[test]

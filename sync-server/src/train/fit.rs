@@ -168,7 +168,7 @@ mod tests {
             .iter()
             .map(|&(a, b)| Features::new(FeatureSet::Moments1, [Some(a), Some(b)]).unwrap())
             .collect();
-        Points::new(&days, &[1.0, 1.0])
+        Points::new(&days, daywise_core::model::Scaling::None, &[1.0, 1.0])
     }
 
     #[test]

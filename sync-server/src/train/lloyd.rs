@@ -97,7 +97,7 @@ mod tests {
     fn points(days: &[[Option<f32>; 2]]) -> Points {
         let days: Vec<Features> =
             days.iter().map(|day| Features::new(FeatureSet::Moments1, *day).unwrap()).collect();
-        Points::new(&days, &[1.0, 1.0])
+        Points::new(&days, daywise_core::model::Scaling::None, &[1.0, 1.0])
     }
 
     #[test]

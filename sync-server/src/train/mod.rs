@@ -245,8 +245,9 @@ fn start_family(
     options: Options,
     first_id: u16,
 ) -> Result<(Family, FamilyReport), FitError> {
-    let scale = scale::scales(&group.days, group.set.dimensions(), options.scaling);
-    let points = Points::new(&group.days, &scale);
+    let scaling = options.scaling.for_set(group.set);
+    let scale = scale::scales(&group.days, group.set, scaling);
+    let points = Points::new(&group.days, scaling, &scale);
     let k = match options.k {
         Clusters::Auto => choose_k::choose(&points, options.seed)?,
         Clusters::Exactly(k) => usize::from(k),
@@ -260,7 +261,7 @@ fn start_family(
         size: 0,
         centroid,
     });
-    let family = finish(group, options.scaling, scale, clusters.collect());
+    let family = finish(group, scaling, scale, clusters.collect());
     let report = report(&family, &points, &rest, options.seed, None);
     Ok((family, report))
 }
@@ -271,7 +272,7 @@ fn continue_family(
     seed: u64,
 ) -> Result<(Family, FamilyReport), FitError> {
     let scale = old.scale.clone();
-    let points = Points::new(&group.days, &scale);
+    let points = Points::new(&group.days, old.scaling, &scale);
     let start: Vec<f64> =
         old.clusters.iter().flat_map(|cluster| scaled(&cluster.centroid, &scale)).collect();
     let rest = fit::continued(&points, &start, seed)?;

@@ -3,7 +3,7 @@
 //! Distances follow prediction exactly: only observed coordinates count, and the sum is scaled
 //! up to all of them. A missing coordinate is stored as 0.0 and only ever read through the mask.
 
-use daywise_core::features::Features;
+use daywise_core::{features::Features, model::Scaling};
 
 /// A cloud of points: one row per sensor-day, coordinates divided by the scale.
 #[derive(Debug)]
@@ -29,12 +29,13 @@ pub(crate) struct Point<'a> {
 }
 
 impl Points {
-    /// Scales `days`, all of one feature set with as many features as `scale`.
-    pub(crate) fn new(days: &[Features], scale: &[f32]) -> Self {
+    /// Scales `days`, all of one feature set with as many features as `scale`, on the coordinates
+    /// of `scaling`.
+    pub(crate) fn new(days: &[Features], scaling: Scaling, scale: &[f32]) -> Self {
         let dimensions = scale.len();
         let mut values = Vec::with_capacity(days.len() * dimensions);
         let mut rows = Vec::with_capacity(days.len());
-        for day in days {
+        for day in days.iter().map(|day| scaling.coordinates(day)) {
             let mut observed = 0;
             for (place, (value, &scale)) in day.iter().zip(scale).enumerate() {
                 if value.is_some() {

@@ -64,7 +64,7 @@ pub(super) fn report(
     let clusters = family.clusters.iter().map(|cluster| ClusterReport {
         id: cluster.id,
         name: cluster.name.clone(),
-        centroid: cluster.centroid.clone(),
+        centroid: family.as_day(cluster),
     });
     FamilyReport {
         quantity: family.quantity,
