@@ -20,11 +20,7 @@ pub use self::{
     home_assistant::HomeAssistantConfig,
     sources::{FormatChoice, Reads, SensorsConfig, SourceConfig},
 };
-use crate::{
-    board::{self, Board},
-    calendar::Calendar,
-    mqtt::MAX_HELD,
-};
+use crate::{board, calendar::Calendar, mqtt::MAX_HELD};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -506,7 +502,7 @@ impl AgentConfig {
     /// What the board allows; generic figures for one that is not known.
     #[must_use]
     pub fn budget(&self) -> board::Budget {
-        Board::named(&self.board).map_or(board::UNKNOWN, |board| board.budget)
+        board::named(&self.board).map_or(board::UNKNOWN, |board| board.budget)
     }
 
     /// The most sensors.

@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     backoff::Backoff,
-    board::Board,
+    board,
     calendar::{Calendar, CalendarError},
     config::{AgentConfig, ClockSource},
     figures::Figures,
@@ -93,7 +93,7 @@ impl RunError {
 /// # Errors
 /// It could not start, or a part of it failed for good.
 pub async fn run(config: AgentConfig) -> Result<(), RunError> {
-    if !config.board.is_empty() && Board::named(&config.board).is_none() {
+    if !config.board.is_empty() && board::named(&config.board).is_none() {
         warn!(board = %config.board, "this build does not know the board; generic limits are used");
     }
     let listener = http::bind(config.http.listen).map_err(RunError::Http)?;

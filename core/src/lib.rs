@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod baseline;
 pub mod block;
+pub mod board;
 pub mod chunk;
 pub mod clock_trust;
 pub mod collect;

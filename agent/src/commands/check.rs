@@ -1,5 +1,7 @@
 //! `check`: everything that would keep the agent from working, at once.
 
+mod board;
+
 use std::{io, path::PathBuf, time::Duration};
 
 use clap::Args;
@@ -26,6 +28,10 @@ pub struct CheckArgs {
     /// The agent's config file.
     #[arg(long)]
     pub config: PathBuf,
+    /// Hold machine, program and running agent against a board's budgets, too: the config's, or
+    /// the one that is named here.
+    #[arg(long, value_name = "BOARD", num_args = 0..=1)]
+    pub board: Option<Option<String>>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -57,6 +63,12 @@ pub async fn run(args: &CheckArgs) -> Result<(), CheckError> {
     ];
     if let Some(sync) = &config.sync {
         results.push(("sync broker", check_broker(&sync.url).await));
+    }
+    match &args.board {
+        None => results.push(("board", board::check_config(&config))),
+        Some(named) => {
+            results.extend(board::check_all(&config, named.as_ref().unwrap_or(&config.board)));
+        }
     }
     let failed = results.iter().filter(|(_, result)| result.is_err()).count();
     for (what, result) in &results {
