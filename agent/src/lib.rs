@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod board;
 pub mod calendar;
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod commit_policy;

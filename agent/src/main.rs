@@ -1,50 +1,15 @@
 //! `daywise-agent`: arguments, config, exit codes; nothing else.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use daywise_agent::{
+    cli::{Cli, Command},
     commands::{check, decode, features, inspect, predict, replay, score, sniff, status},
     config::{AgentConfig, ConfigError},
     logging,
 };
-
-/// Learns what a normal day looks like for every sensor behind a gateway.
-#[derive(Debug, Parser)]
-#[command(name = "daywise-agent", version, propagate_version = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Runs the agent until SIGTERM.
-    Run {
-        /// The agent's config file.
-        #[arg(long)]
-        config: PathBuf,
-    },
-    /// Checks config, state directory, clock and brokers; names every problem.
-    Check(check::CheckArgs),
-    /// Computes the features of every sensor-day in a CSV of readings.
-    Features(features::FeaturesArgs),
-    /// Predicts every sensor-day in a CSV of features.
-    Predict(predict::PredictArgs),
-    /// Scores every reading and every day in a CSV of readings, as the running agent would have.
-    Score(score::ScoreArgs),
-    /// Shows what the running agent would make of a recorded broker stream.
-    Decode(decode::DecodeArgs),
-    /// Listens to a broker and shows which sensors are there, with a config for them.
-    Sniff(sniff::SniffArgs),
-    /// Publishes recorded readings as MQTT messages.
-    Replay(replay::ReplayArgs),
-    /// Shows what the agent holds and counts, while it runs or not.
-    Status(status::StatusArgs),
-    /// Lists what the store holds; the agent must not be running.
-    Inspect(inspect::InspectArgs),
-}
 
 /// Exit code for a config that cannot be used, as in BSD's sysexits.
 const BAD_CONFIG: u8 = 78;

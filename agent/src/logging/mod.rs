@@ -11,9 +11,9 @@ use std::{
     sync::Arc,
 };
 
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
-    EnvFilter,
+    filter::Targets,
     fmt::{
         self, FmtContext, FormatEvent, FormatFields,
         format::{JsonFields, Writer},
@@ -26,11 +26,16 @@ use tracing_subscriber::{
 use self::limit::Limiter;
 pub use self::limit::suppressed;
 
+/// What says more at `info` than anybody wants to read.
+const QUIETER: [&str; 2] = ["rumqttc", "sled"];
+
 /// Starts logging. `DAYWISE_LOG` takes filters such as `debug` or `daywise_agent=trace`;
 /// `DAYWISE_LOG_FORMAT=json` makes each line a JSON object.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("DAYWISE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,rumqttc=warn,sled=warn"));
+    let wanted = std::env::var("DAYWISE_LOG").ok().and_then(|wanted| wanted.parse().ok());
+    let filter: Targets = wanted.unwrap_or_else(|| {
+        Targets::new().with_default(Level::INFO).with_targets(QUIETER.map(|of| (of, Level::WARN)))
+    });
     let limiter = Arc::new(Limiter::default());
     let logs = tracing_subscriber::registry().with(filter).with(limit::Limit(limiter.clone()));
     let lines = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
