@@ -13,10 +13,13 @@ use crate::{
     wait::{LONG, wait_for},
 };
 
-/// The agent's binary.
+/// The agent to start instead of our own: one for another processor, in an emulator.
+const OTHER_AGENT: &str = "DAYWISE_E2E_AGENT";
+
+/// The agent's binary, or the one that the environment names.
 #[must_use]
 pub fn agent() -> PathBuf {
-    binary("daywise-agent")
+    env::var_os(OTHER_AGENT).map_or_else(|| binary("daywise-agent"), PathBuf::from)
 }
 
 /// The server's binary.

@@ -1,15 +1,19 @@
-//! Daywise's developer commands: `cargo xtask bench`, `cargo xtask chaos`, `cargo xtask demo`,
-//! `cargo xtask fuzz`, `cargo xtask soak`, `cargo xtask test`.
+//! Daywise's developer commands: `cargo xtask bench`, `cargo xtask chaos`, `cargo xtask cross`,
+//! `cargo xtask demo`, `cargo xtask dist`, `cargo xtask fuzz`, `cargo xtask soak`, `cargo xtask test`.
 //!
 //! Exit codes: 0 ok, 1 failure, 2 usage. Reports go to stdout, progress and messages to stderr.
 
 mod bench;
+mod boards;
 mod chaos;
+mod cross;
 mod demo;
+mod dist;
 mod fuzz;
 mod http;
 mod process;
 mod soak;
+mod system;
 mod test;
 mod workspace;
 
@@ -31,8 +35,12 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Feeds real processes while they are killed, paused and cut off; nothing may be lost.
     Chaos(chaos::ChaosArgs),
+    /// Builds the agent for every board's target, and tests it there, emulated.
+    Cross(cross::CrossArgs),
     /// Runs the whole loop on this machine: readings, days, training, update, predictions.
     Demo(demo::DemoArgs),
+    /// Builds packages, their sums and the list of what is in them.
+    Dist(dist::DistArgs),
     /// Feeds every decoder with mutated messages; nothing may panic, grow or hang.
     Fuzz(fuzz::FuzzArgs),
     /// Lives through a month with many sensors; nothing may grow, or wear the flash.
@@ -45,7 +53,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::Chaos(args) => chaos::run(&args),
+        Command::Cross(args) => cross::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Dist(args) => dist::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Test(args) => test::run(&args),

@@ -10,7 +10,7 @@ mod building;
 mod faults;
 mod findings;
 pub(crate) mod fleet;
-mod mqtt;
+pub(crate) mod mqtt;
 pub(crate) mod random;
 mod recording;
 mod report;
@@ -129,6 +129,13 @@ fn material(args: &DemoArgs) -> anyhow::Result<(Recording, String, Vec<Planted>,
         .collect();
     let source = format!("a simulated office building ({} sensors)", building::SENSORS.len());
     Ok((recording, site::TIMEZONE.into(), planted, source))
+}
+
+/// Writes the simulated site's readings as a CSV file; says in which time zone it is.
+pub(crate) fn write_site(days: u16, csv: &Path) -> anyhow::Result<&'static str> {
+    let recording = Recording::of_site(&site::simulate(days, &faults::plant(days))?)?;
+    recording.write(i64::MIN, i64::MAX, csv)?;
+    Ok(site::TIMEZONE)
 }
 
 /// The last day of each part: half, three quarters, all.

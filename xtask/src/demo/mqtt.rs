@@ -18,7 +18,7 @@ const DISCONNECT: [u8; 2] = [0xe0, 0];
 const CLIENT_ID: &[u8] = b"xtask-clock";
 
 /// Publishes and returns once the broker has taken it.
-pub(super) fn publish(broker: SocketAddr, topic: &str, payload: &str) -> anyhow::Result<()> {
+pub(crate) fn publish(broker: SocketAddr, topic: &str, payload: &str) -> anyhow::Result<()> {
     let about = || format!("cannot publish on {topic} at {broker}");
     let mut stream = TcpStream::connect_timeout(&broker, TIMEOUT).with_context(about)?;
     stream.set_read_timeout(Some(TIMEOUT)).with_context(about)?;

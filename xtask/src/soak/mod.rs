@@ -15,9 +15,9 @@ mod readings;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
-use serde::Deserialize;
 
 use crate::{
+    boards,
     process::{Interrupt, POLL},
     workspace,
 };
@@ -62,18 +62,6 @@ pub(crate) struct SoakArgs {
     pub(crate) programs: Option<PathBuf>,
 }
 
-/// What a board's file says that matters here.
-#[derive(Debug, Deserialize)]
-struct Board {
-    budget: Budget,
-}
-
-#[derive(Debug, Deserialize)]
-struct Budget {
-    agent_memory_mb: u64,
-    flash_writes_mb_per_day: u64,
-}
-
 /// Runs it; fails where a limit is missed.
 pub(crate) fn run(args: &SoakArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
@@ -115,13 +103,10 @@ pub(crate) fn run(args: &SoakArgs) -> anyhow::Result<()> {
 }
 
 fn limits(board: &str) -> anyhow::Result<Limits> {
-    let path = workspace::root()?.join("boards").join(format!("{board}.toml"));
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read the board's file {}", path.display()))?;
-    let Board { budget } = toml::from_str(&text).context("the board's file is not as expected")?;
+    let budget = boards::named(board)?.budget;
     Ok(Limits {
-        flash_mb_per_day: budget.flash_writes_mb_per_day,
-        memory_mb: budget.agent_memory_mb,
+        flash_mb_per_day: budget.flash_writes_mb_per_day.into(),
+        memory_mb: budget.agent_memory_mb.into(),
     })
 }
 

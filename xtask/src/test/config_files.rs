@@ -7,50 +7,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use serde::Deserialize;
 
 use super::Outcome;
-use crate::workspace;
-
-/// One board's file; what each key means is in `boards/README.md`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Board {
-    name: String,
-    title: String,
-    triple: String,
-    cpu: String,
-    cores: u32,
-    ram_mb: u32,
-    flash: Flash,
-    budget: Budget,
-    service: Service,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Flash {
-    Sd,
-    Emmc,
-    Ssd,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Budget {
-    agent_memory_mb: u32,
-    sensors: u32,
-    flash_writes_mb_per_day: u32,
-    binary_mb: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Service {
-    memory_max_mb: u32,
-    cpu_quota_percent: u32,
-    tasks_max: u32,
-}
+use crate::{boards, dist, workspace};
 
 /// Checks all files of `boards/` and `configs/`, and the tools' own settings.
 pub(super) fn check() -> anyhow::Result<Outcome> {
@@ -91,34 +50,20 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 fn check_one(path: &Path, text: &str) -> Result<(), String> {
     let is_board = path.parent().is_some_and(|folder| folder.ends_with("boards"));
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") if is_board => check_board(path, text),
+        Some("toml") if is_board => boards::parse(path, text).map(drop),
+        Some("toml") if path.ends_with("Cross.toml") => {
+            let triples = boards::triples().map_err(|error| error.to_string())?;
+            boards::check_cross(text, &triples)
+        }
         Some("toml") => toml::from_str::<toml::Table>(text).map(drop).map_err(|e| e.to_string()),
         Some("json") => {
             serde_json::from_str::<serde_json::Value>(text).map(drop).map_err(|e| e.to_string())
         }
-        Some("service") => check_unit(text),
+        Some("service") => check_unit(text).and_then(|()| check_exposure(path)),
         Some("conf") => check_mosquitto(text),
         Some("md") => Ok(()),
         _ => Err("a kind of file that no check knows".into()),
     }
-}
-
-fn check_board(path: &Path, text: &str) -> Result<(), String> {
-    let board: Board = toml::from_str(text).map_err(|error| error.to_string())?;
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
-    if stem != Some(board.name.as_str()) {
-        return Err(format!("is named `{}` inside", board.name));
-    }
-    if board.triple.split('-').count() < 3 {
-        return Err(format!("`{}` is not a target triple", board.triple));
-    }
-    if board.service.memory_max_mb < board.budget.agent_memory_mb {
-        return Err("the service's memory limit is below the agent's budget".into());
-    }
-    if board.service.memory_max_mb >= board.ram_mb {
-        return Err("the service's memory limit is the whole board".into());
-    }
-    Ok(())
 }
 
 /// A systemd unit: sections, and `Key=value` lines in them.
@@ -143,6 +88,29 @@ fn check_unit(text: &str) -> Result<(), String> {
     match needed.iter().find(|needed| !text.contains(**needed)) {
         Some(missing) => Err(format!("lacks {missing}")),
         None => Ok(()),
+    }
+}
+
+/// How exposed a service may be, by systemd's own scale from 0 to 10.
+const MAX_EXPOSURE: f64 = 2.5;
+
+/// Where systemd is there to judge it; a unit that is not in a file cannot be asked about.
+fn check_exposure(path: &Path) -> Result<(), String> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    match dist::exposure(path).map_err(|error| format!("{error:#}"))? {
+        Some(exposure) if exposure > MAX_EXPOSURE => {
+            Err(format!("its exposure is {exposure}, more than {MAX_EXPOSURE}"))
+        }
+        Some(exposure) => {
+            println!("{}: exposure {exposure}", path.display());
+            Ok(())
+        }
+        None => {
+            println!("{}: no systemd-analyze here to judge it", path.display());
+            Ok(())
+        }
     }
 }
 
@@ -177,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn a_service_that_is_not_hardened_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("open.service");
+        fs::write(&path, UNIT).unwrap();
+        if crate::system::find("systemd-analyze").is_some() {
+            assert!(check_one(&path, UNIT).unwrap_err().contains("exposure"));
+        }
+    }
+
+    #[test]
     fn mistakes_are_found_in_each_kind_of_file() {
         let check = |name: &str, text: &str| check_one(Path::new(name), text);
         assert_eq!(check("configs/x.service", UNIT), Ok(()));
@@ -190,14 +168,5 @@ mod tests {
         assert!(check("configs/x.toml", "a = \n").is_err());
         assert!(check("configs/x.json", "{").is_err());
         assert!(check("configs/x.what", "").is_err());
-    }
-
-    #[test]
-    fn a_board_must_be_complete_and_under_its_own_name() {
-        let path = workspace::root().unwrap().join("boards/raspberry-pi-4.toml");
-        let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(check_board(&path, &text), Ok(()));
-        assert!(check_board(Path::new("boards/other.toml"), &text).is_err());
-        assert!(check_board(&path, &text.replace("ram_mb", "ram")).is_err());
     }
 }

@@ -1,0 +1,104 @@
+//! What the developer commands need of the machine: as root on Debian it is installed, anywhere
+//! else the one command is printed.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::workspace;
+
+/// Where Debian keeps what is not on everybody's path.
+const MORE_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
+
+/// Installs Debian packages, or says how. Without any there is nothing to do.
+pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let names = packages.join(" ");
+    if !(is_debian() && is_root()) {
+        let install = format!("sudo apt-get update && sudo apt-get install -y {names}");
+        bail!("missing: {names}; on Debian run: {install}");
+    }
+    apt_get(&["update", "-q"])?;
+    apt_get(&[&["install", "-q", "-y", "--no-install-recommends"], packages].concat())
+}
+
+fn apt_get(args: &[&str]) -> anyhow::Result<()> {
+    eprintln!("$ apt-get {}", args.join(" "));
+    let status = Command::new("apt-get")
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        // Reports go to stdout, and this is none.
+        .stdout(std::io::stderr())
+        .status()
+        .context("cannot run apt-get")?;
+    if !status.success() {
+        bail!("apt-get {} failed ({status})", args.join(" "));
+    }
+    Ok(())
+}
+
+/// Adds a target's standard library to the toolchain; says whether it was there already.
+pub(crate) fn add_target(triple: &str) -> anyhow::Result<bool> {
+    let libraries = Command::new(rustc())
+        .args(["--print", "target-libdir", "--target", triple])
+        .current_dir(workspace::root()?)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run rustc")?;
+    let folder = String::from_utf8_lossy(&libraries.stdout).trim().to_owned();
+    if libraries.status.success() && Path::new(&folder).is_dir() {
+        return Ok(true);
+    }
+    eprintln!("$ rustup target add {triple}");
+    let status = Command::new("rustup")
+        .args(["target", "add", triple])
+        .current_dir(workspace::root()?)
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .context("cannot run rustup, which has the target's standard library")?;
+    if !status.success() {
+        bail!("rustup target add {triple} failed ({status})");
+    }
+    Ok(false)
+}
+
+/// The compiler that cargo uses.
+pub(crate) fn rustc() -> PathBuf {
+    std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from)
+}
+
+/// Where that program is.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(MORE_FOLDERS.map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+}
+
+fn is_debian() -> bool {
+    Path::new("/etc/debian_version").exists()
+}
+
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        assert!(find("sh").is_some());
+        assert_eq!(find("no-such-program"), None);
+    }
+}
