@@ -12,6 +12,8 @@ use crate::workspace;
 
 /// Under emulation a case costs ten times as much; natively all are tried anyway.
 const PROPERTY_CASES: &str = "16";
+/// What tests that look at the time are to allow for.
+const TIMES_SLOWER: &str = "20";
 
 /// How many tests passed, and how many did not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +41,7 @@ fn tests(target: &Target, which: &[&str]) -> anyhow::Result<Counts> {
     let mut command = build::cargo(target);
     command.args(["test", "--locked", "--no-fail-fast", "--target", &target.triple]).args(which);
     if !target.is_native() {
-        command.env("PROPTEST_CASES", PROPERTY_CASES);
+        command.env("PROPTEST_CASES", PROPERTY_CASES).env("DAYWISE_TIMES_SLOWER", TIMES_SLOWER);
     }
     counted(&mut command)
 }
