@@ -39,6 +39,12 @@ fn fields_of(day: &LastDay) -> String {
     if let Some(deviation) = day.deviation {
         put(&mut fields, "deviation", deviation);
     }
+    if let Some(score) = day.score {
+        put(&mut fields, "score", score);
+    }
+    if let Some(drift) = day.drift {
+        put(&mut fields, "drift", drift.drift);
+    }
     fields
 }
 
@@ -93,7 +99,7 @@ mod tests {
             format!("daywise_live,{tags} value=21.5,score=0.3,silent=false 1715335200500000000");
         let closed = format!(
             "daywise_day,{tags} day=\"2024-05-10\",revision=1i,samples=2i,cluster=4i,novelty=0.5,\
-             model_version=7i,deviation=1.5 1715299200000000000"
+             model_version=7i,deviation=1.5,score=0.4,drift=0.7 1715299200000000000"
         );
         let text = write("gw-1", &[figure("kitchen/temperature")]);
         assert_eq!(text.lines().collect::<Vec<_>>(), [live, closed]);
@@ -104,7 +110,7 @@ mod tests {
         let mut unknown = figure("a");
         (unknown.last, unknown.quantity) = (None, daywise_core::quantity::Quantity::Generic);
         let mut thin = day(LocalDate(0), None);
-        thin.deviation = None;
+        (thin.deviation, thin.score, thin.drift) = (None, None, None);
         unknown.day = Some(thin);
         let line = "daywise_day,gateway=gw,sensor=a,quantity=generic \
                     day=\"1970-01-01\",revision=1i,samples=2i 0\n";

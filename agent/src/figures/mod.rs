@@ -252,7 +252,7 @@ mod tests {
             set: FeatureSet::Profile1,
             top: Vec::new(),
             reasons: Vec::new(),
-            drift: None,
+            drift: Some(Drift { drift: 0.7, feature: 24, per_day: 0.1, ends: None }),
         }
     }
 

@@ -6,13 +6,15 @@ use super::Figure;
 /// A gauge: its name, what it is, and its value where a sensor has one, written as everywhere else.
 type Gauge = (&'static str, &'static str, fn(&Figure) -> Option<String>);
 
-const GAUGES: [Gauge; 6] = [
+const GAUGES: [Gauge; 8] = [
     ("value", "Newest reading, in the unit of the label", |figure| {
         Some(figure.last?.value.to_string())
     }),
-    ("live_score", "How unusual the newest reading is for its hour, 0 to 1", |figure| {
-        Some(figure.score?.to_string())
-    }),
+    (
+        "live_score",
+        "Share of the sensor's readings that are less strange than the newest, 0 to 1",
+        |figure| Some(figure.score?.to_string()),
+    ),
     (
         "day_novelty",
         "Share of known days that are nearer to the usual than the last day, 0 to 1",
@@ -21,8 +23,14 @@ const GAUGES: [Gauge; 6] = [
     ("day_cluster", "Kind of the last day", |figure| {
         Some(figure.day.as_ref()?.prediction?.cluster.to_string())
     }),
-    ("day_deviation", "Distance of the last day from the sensor's usual one", |figure| {
+    ("day_score", "How unusual the last day is, 0 to 1", |figure| {
+        Some(figure.day.as_ref()?.score?.to_string())
+    }),
+    ("day_deviation", "Distance of the last day from the sensor's usual ones", |figure| {
         Some(figure.day.as_ref()?.deviation?.to_string())
+    }),
+    ("drift", "How much the sensor drifts, a warning from 1 on", |figure| {
+        Some(figure.day.as_ref()?.drift?.drift.to_string())
     }),
     ("silent", "1 while the sensor does not report", |figure| {
         Some(u8::from(figure.silent_since.is_some()).to_string())
@@ -77,6 +85,8 @@ mod tests {
             ("day_novelty", "0.5"),
             ("day_cluster", "4"),
             ("day_deviation", "1.5"),
+            ("day_score", "0.4"),
+            ("drift", "0.7"),
             ("silent", "0"),
         ] {
             let line = format!(
@@ -95,7 +105,8 @@ mod tests {
         let text = write("gw", &[unknown]);
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let names: Vec<&str> = lines.map(|line| line.split('{').next().unwrap()).collect();
-        assert_eq!(names, ["daywise_sensor_day_deviation", "daywise_sensor_silent"]);
+        let known = ["day_score", "day_deviation", "drift", "silent"];
+        assert_eq!(names, known.map(|name| format!("daywise_sensor_{name}")));
         assert!(text.ends_with("} 1\n"));
     }
 
