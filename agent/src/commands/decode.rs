@@ -290,7 +290,8 @@ impl Decoder {
         }
         let sensor = verdict.and_then(|verdict| verdict.sensor);
         let named = sensor.and_then(|number| self.scratch.intake.routes.named(number));
-        let (id, quantity) = named.map_or(("", None), |(id, quantity)| (id, Some(quantity)));
+        let name = verdict.and_then(|verdict| verdict.name.as_deref()).unwrap_or_default();
+        let (id, quantity) = named.map_or((name, None), |(id, quantity)| (id, Some(quantity)));
         let text = |shown: Option<String>| shown.unwrap_or_default();
         let cells = [
             about.line.to_string(),

@@ -91,7 +91,7 @@ impl Intake {
     }
 
     fn found(&mut self, arriving: &mut Arriving<'_>, source: usize, found: &Found<'_>) {
-        if found.role == Role::Other {
+        if found.role == Role::Other && self.verdicts.is_none() {
             return;
         }
         let mut id = std::mem::take(&mut self.name);
@@ -101,7 +101,9 @@ impl Intake {
             id.push('/');
         }
         id.push_str(found.field);
-        if found.role == Role::Health && !self.learns_health {
+        if found.role == Role::Other {
+            self.passed_over(&id, found);
+        } else if found.role == Role::Health && !self.learns_health {
             self.health(&id, source, found);
         } else {
             match self.routes.named_sensor(&id, source, found.quantity) {
@@ -131,6 +133,15 @@ impl Intake {
             self.collector.measures(ix, quantity);
             self.batch.new_sensors.push(SensorRecord { ix, id, quantity });
         }
+    }
+
+    /// Told to who asks what a message holds; to all else it is nothing.
+    fn passed_over(&mut self, id: &str, found: &Found<'_>) {
+        let mut about = Verdict::of(self.messages, None);
+        about.name = Some(id.into());
+        about.at = found.at.and_then(|at| self.instant(at).ok());
+        about.value = found.value.ok();
+        self.conclude(about, Status::left_out(Refusal::NotASensor));
     }
 
     /// Shown, but not learnt.

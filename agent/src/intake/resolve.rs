@@ -12,7 +12,7 @@ use super::{Intake, Status, Verdict};
 use crate::store::{Question, Store, StoreError};
 
 /// A reading about which the store must be asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unsure {
     pub(super) about: Verdict,
     pub(super) day: LocalDay,

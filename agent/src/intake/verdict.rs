@@ -56,12 +56,14 @@ impl Status {
 }
 
 /// One decision, with what is known of its subject.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Verdict {
     /// The message's number, from 1.
     pub(crate) message: u64,
     /// The sensor's number in the routes.
     pub(crate) sensor: Option<usize>,
+    /// What the device calls a number that is no sensor's.
+    pub(crate) name: Option<Box<str>>,
     /// When it was measured.
     pub(crate) at: Option<UtcMillis>,
     /// The value.
@@ -76,6 +78,6 @@ impl Verdict {
     /// About a message, and the sensor that it speaks of.
     pub(super) fn of(message: u64, sensor: Option<usize>) -> Self {
         let status = Status::Accepted;
-        Self { message, sensor, at: None, value: None, date: None, status }
+        Self { message, sensor, name: None, at: None, value: None, date: None, status }
     }
 }

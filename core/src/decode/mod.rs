@@ -6,6 +6,7 @@
 
 pub mod base64;
 mod chirpstack;
+mod codecs;
 mod detect;
 mod device_class;
 mod devices;
@@ -21,7 +22,6 @@ mod hash;
 mod influx;
 pub mod json;
 mod message;
-mod milesight;
 pub mod names;
 pub mod number;
 mod open_mqtt_gateway;

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::{
     Detected, Format, Message, Sink, Stamp,
-    milesight::Origin,
+    codecs::Origin,
     timestamp, tree,
-    uplink::{self, Payload},
+    uplink::{Link, Payload},
 };
 use crate::{reading::Refusal, time::UtcMillis};
 
@@ -82,9 +82,9 @@ pub(super) fn decode(message: &Message<'_>, sink: &mut Sink<'_>) -> Result<(), R
     let told = told.or(topic.map(|topic| topic.device)).ok_or(Refusal::WrongFormat)?;
     let device = message.device_or(told);
     let at = time(&document, uplink)?.map(Stamp::Utc);
-    payload(device, at, &document, uplink, sink)?;
-    uplink::radio(device, at, ("rx_metadata", uplink.get("rx_metadata")), sink);
-    Ok(())
+    let given = payload(device, at, &document, uplink, sink);
+    let gateways = ("rx_metadata", uplink.get("rx_metadata"));
+    Link { gateways, of: uplink, numbers: &["f_cnt"] }.give(device, at, given, sink)
 }
 
 fn time(document: &Value, uplink: &Value) -> Result<Option<UtcMillis>, Refusal> {
@@ -106,6 +106,7 @@ fn payload(
     let profile = [brand, " ", model].concat();
     let origin = Origin {
         dev_eui: text(document, &["end_device_ids", "dev_eui"]),
+        brand,
         profile: &profile,
         port: tree::at(uplink, &["f_port"]).and_then(Value::as_u64).unwrap_or(0),
     };
@@ -211,11 +212,13 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_own_reason() {
+        // Else there is how well it was heard.
+        let unheard = |payload: &str| payload.replace("\"rssi\"", "\"was\"");
         for (payload, reason) in [
             (uplink(""), Refusal::NoCodec),
             (uplink(r#","decoded_payload":{}"#), Refusal::NoCodec),
-            (uplink("").replace("gkHe", ""), Refusal::NoValue),
-            (uplink(r#","decoded_payload":{"door":"open"}"#), Refusal::NoValue),
+            (unheard(&uplink("").replace("gkHe", "")), Refusal::NoValue),
+            (unheard(&uplink(r#","decoded_payload":{"door":"open"}"#)), Refusal::NoValue),
             (uplink(DECODED).replace("15:15:45.78958", "25:15:45.78958"), Refusal::BadTimestamp),
             ("{}".to_string(), Refusal::WrongFormat),
             ("[]".to_string(), Refusal::WrongFormat),

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 
 use super::{
     Found, Role, Sink, Stamp, base64,
-    milesight::{self, Origin},
+    codecs::{self, Origin},
+    names::Named,
     timestamp, tree,
 };
 use crate::{quantity::Quantity, reading::Refusal};
@@ -51,7 +52,7 @@ impl Payload<'_> {
         let members = self.object.and_then(Value::as_object).filter(|told| !told.is_empty());
         if let Some(members) = members {
             let keeps_apart = members.keys().any(|key| is_history(key));
-            if keeps_apart || !milesight::has_history(self.origin, at, &bytes) {
+            if keeps_apart || !codecs::has_history(self.origin, at, &bytes) {
                 let count = decoded(device, at, members, sink);
                 return if count == 0 { Err(Refusal::NoValue) } else { Ok(()) };
             }
@@ -61,7 +62,7 @@ impl Payload<'_> {
             // It only keeps the link up.
             return Err(Refusal::NoValue);
         }
-        milesight::decode(device, at, self.origin, &bytes, sink)
+        codecs::decode(device, at, self.origin, &bytes, sink)
     }
 
     /// The bytes may stand in for a codec only if they give all its numbers, named as it does:
@@ -72,9 +73,7 @@ impl Payload<'_> {
         bytes: &[u8],
     ) -> Result<(), Refusal> {
         let mut names: Vec<String> = Vec::new();
-        milesight::decode("", None, self.origin, bytes, &mut |found| {
-            names.push(found.field.into())
-        })?;
+        codecs::decode("", None, self.origin, bytes, &mut |found| names.push(found.field.into()))?;
         let mut are_same = true;
         for (key, member) in members {
             tree::numbers(member, key, &mut |leaf| {
@@ -154,26 +153,71 @@ pub(super) fn checked(found: Found<'_>) -> Found<'_> {
     if is_open { Found { value: Err(Refusal::Sentinel), ..found } } else { found }
 }
 
-/// Gives how well the gateway that heard best has heard the device. `list` is the gateways' part
-/// of the message, named `name` there.
-pub(super) fn radio(
-    device: &str,
-    at: Option<Stamp>,
-    (name, list): (&str, Option<&Value>),
-    sink: &mut Sink<'_>,
-) {
-    let number = |gateway: &Value, key: &str| gateway.get(key).and_then(Value::as_f64);
-    let gateways = list.and_then(Value::as_array).into_iter().flatten().take(64);
-    let best = gateways
-        .filter_map(|gateway| number(gateway, "rssi").map(|rssi| (rssi, gateway)))
-        .max_by(|(one, _), (other, _)| one.total_cmp(other));
-    let Some((rssi, gateway)) = best else { return };
-    // The older server has another name for the ratio.
-    let snr = number(gateway, "snr").or_else(|| number(gateway, "loRaSNR"));
-    for (key, value) in [("rssi", Some(rssi)), ("snr", snr)] {
-        if let Some(value) = value {
-            let field: String = [name, "/", key].concat();
-            sink(Found::named(device, &field, None, Ok(value)).at(at).role(Role::Health));
+/// What a message says of its way here.
+pub(super) struct Link<'a> {
+    /// The gateways' part of it, and its name there.
+    pub(super) gateways: (&'a str, Option<&'a Value>),
+    /// What has the `numbers`.
+    pub(super) of: &'a Value,
+    /// What the server calls the data rate and the count of messages.
+    pub(super) numbers: &'a [&'a str],
+}
+
+/// What a gateway says beside how well it heard: numbers of its own.
+const GATEWAYS_OWN: [&str; 4] = ["uplinkId", "channel", "rfChain", "channel_index"];
+
+impl Link<'_> {
+    /// Gives how well the gateway that heard best has heard the device; that is something even
+    /// where the payload, of which `given` became, holds no number.
+    ///
+    /// # Errors
+    /// As the payload's.
+    pub(super) fn give(
+        &self,
+        device: &str,
+        at: Option<Stamp>,
+        given: Result<(), Refusal>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Refusal> {
+        if !matches!(given, Ok(()) | Err(Refusal::NoValue)) {
+            return given;
         }
+        let was_heard = self.radio(device, at, sink);
+        for key in self.numbers {
+            if let Some(value) = self.of.get(key).and_then(Value::as_f64) {
+                sink(Found { device, field: key, value: Ok(value), ..passed_over(at) });
+            }
+        }
+        if was_heard { Ok(()) } else { given }
     }
+
+    fn radio(&self, device: &str, at: Option<Stamp>, sink: &mut Sink<'_>) -> bool {
+        let (name, list) = self.gateways;
+        let number = |gateway: &Value, key: &str| gateway.get(key).and_then(Value::as_f64);
+        let gateways = list.and_then(Value::as_array).into_iter().flatten().take(64);
+        let best = gateways
+            .filter_map(|gateway| number(gateway, "rssi").map(|rssi| (rssi, gateway)))
+            .max_by(|(one, _), (other, _)| one.total_cmp(other));
+        let Some((rssi, gateway)) = best else { return false };
+        // The older server has another name for the ratio.
+        let snr = number(gateway, "snr").or_else(|| number(gateway, "loRaSNR"));
+        for (key, value) in [("rssi", Some(rssi)), ("snr", snr)] {
+            if let Some(value) = value {
+                let field: String = [name, "/", key].concat();
+                sink(Found::named(device, &field, None, Ok(value)).at(at).role(Role::Health));
+            }
+        }
+        for key in GATEWAYS_OWN {
+            if let Some(value) = number(gateway, key) {
+                let field: String = [name, "/", key].concat();
+                sink(Found { device, field: &field, value: Ok(value), ..passed_over(at) });
+            }
+        }
+        true
+    }
+}
+
+/// A number of a message: no reading.
+fn passed_over<'a>(at: Option<Stamp>) -> Found<'a> {
+    Found::measured(Named::default(), None, Err(Refusal::NoValue)).at(at).role(Role::Other)
 }

@@ -10,10 +10,10 @@ use alloc::{collections::VecDeque, string::String};
 use serde_json::{Map, Value};
 
 use super::{
-    Detected, Devices, Format, Found, Message, Role, Sink, Stamp, json,
-    milesight::Origin,
-    timestamp, tree,
-    uplink::{self, Payload},
+    Detected, Devices, Format, Found, Message, Role, Sink, Stamp,
+    codecs::Origin,
+    json, timestamp, tree,
+    uplink::{Link, Payload},
 };
 use crate::{reading::Refusal, time::UtcMillis};
 
@@ -129,9 +129,9 @@ pub(super) fn decode(
         devices.heard.again(tree::text(event, "deduplicationId"))?;
     }
     let at = at.map(Stamp::Utc);
-    payload(device, at, dev_eui, &document, sink)?;
-    uplink::radio(device, at, ("rxInfo", event.get("rxInfo")), sink);
-    Ok(())
+    let given = payload(device, at, dev_eui, &document, sink);
+    let gateways = ("rxInfo", event.get("rxInfo"));
+    Link { gateways, of: &document, numbers: &["dr", "fCnt"] }.give(device, at, given, sink)
 }
 
 /// The ids of the uplinks that say no time. The server gives each uplink an id, and sends it with
@@ -198,7 +198,8 @@ fn payload(
     let parsed = in_text.map(json::parse::<Value>).transpose()?;
     let profile = text(&["deviceInfo", "deviceProfileName"]).or(text(&["deviceProfileName"]));
     let port = tree::at(event, &["fPort"]).and_then(Value::as_u64);
-    let origin = Origin { dev_eui, profile: profile.unwrap_or(""), port: port.unwrap_or(0) };
+    let profile = profile.unwrap_or("");
+    let origin = Origin { dev_eui, brand: "", profile, port: port.unwrap_or(0) };
     let object = tree::at(event, &["object"]).or(parsed.as_ref());
     Payload { object, data: text(&["data"]), origin }.give(device, at, sink)
 }

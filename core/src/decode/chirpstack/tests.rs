@@ -19,7 +19,9 @@ fn run(devices: &mut Devices, topic: &str, payload: &str) -> Result<Vec<Read>, R
             _ => None,
         };
         let id = format!("{}/{}", found.device, found.field);
-        read.push((id, at, found.value, found.role));
+        if found.role != Role::Other {
+            read.push((id, at, found.value, found.role));
+        }
     })?;
     Ok(read)
 }
@@ -56,6 +58,40 @@ fn the_codecs_values_are_read_with_the_servers_time() {
         one("rxInfo/snr", 10.5, Role::Health),
     ];
     assert_eq!(once(UP, &payload).unwrap(), expected);
+}
+
+#[test]
+fn the_numbers_of_the_message_itself_are_no_readings() {
+    let payload = uplink(
+        r#","object":{"temperature":-2.8},"rxInfo":[{"uplinkId":24022,"rssi":-36,"snr":10.5,
+        "channel":2,"rfChain":1,"gatewayId":"a"}]"#,
+    );
+    let mut passed_over = Vec::new();
+    let mut sink = |found: Found<'_>| {
+        if found.role == Role::Other {
+            passed_over.push((found.field.to_string(), found.value.unwrap()));
+        }
+    };
+    decode(&mut Devices::default(), &message(UP, &payload), &mut sink).unwrap();
+    let expected = [
+        ("rxInfo/uplinkId", 24_022.0),
+        ("rxInfo/channel", 2.0),
+        ("rxInfo/rfChain", 1.0),
+        ("dr", 1.0),
+        ("fCnt", 100.0),
+    ];
+    assert_eq!(passed_over, expected.map(|(field, value)| (field.to_string(), value)));
+}
+
+#[test]
+fn an_uplink_without_readings_still_tells_how_well_it_was_heard() {
+    // The answer to a command, of port 85.
+    let heard = uplink(r#","data":"//YA","rxInfo":[{"gatewayId":"a","rssi":-36}]"#);
+    let heard = heard.replace("\"fPort\":2", "\"fPort\":85");
+    let read = once(UP, &heard).unwrap();
+    assert_eq!((read.len(), read[0].3), (1, Role::Health));
+    assert_eq!(once(UP, &heard.replace("\"rssi\"", "\"was\"")), Err(Refusal::NoValue));
+    assert_eq!(once(UP, &heard.replace("//YA", "//EA")), Err(Refusal::NoCodec));
 }
 
 #[test]

@@ -1,10 +1,13 @@
-//! The families' tables.
+//! Milesight's tables.
+
+mod controls;
+mod counters;
 
 use super::models::{
     Coding::{self, F32, I8, I15, I16, I32, U8, U16, U32},
-    Family, History, Item, Part, What, family, is, named, part, skip,
+    Family, History, Item, Maker, Part, What, family, is, named, part, skip,
 };
-use crate::quantity::Quantity::{Count, CountTotal, Generic, Illuminance, Noise};
+use crate::quantity::Quantity::{CountTotal, Generic, Illuminance, Noise};
 
 const BATTERY: Part = named("battery", U8, 1.0);
 const TEMPERATURE: Part = named("temperature", I16, 10.0);
@@ -14,15 +17,21 @@ const TVOC: Part = is("tvoc", U16, 1.0, Generic);
 const PRESSURE: Part = named("pressure", U16, 10.0);
 const DISTANCE: Part = named("distance", U16, 1.0);
 const CURRENT: Part = named("current", U16, 100.0);
-const TOTAL_IN: Part = is("total_in", U16, 1.0, CountTotal);
-const TOTAL_OUT: Part = is("total_out", U16, 1.0, CountTotal);
-const PERIOD_IN: Part = is("period_in", U16, 1.0, Count);
-const PERIOD_OUT: Part = is("period_out", U16, 1.0, Count);
 /// A state, an alarm: one byte that stands for a word.
 const WORD: Part = skip(1);
 
+pub(super) const MILESIGHT: Maker = Maker {
+    prefix: "24e124",
+    name: "milesight",
+    port: 85,
+    is_high_first: false,
+    least_items: 1,
+    system: SYSTEM,
+    families: FAMILIES,
+};
+
 /// What every model may tell of itself.
-pub(super) const SYSTEM: &[Item] = &[
+const SYSTEM: &[Item] = &[
     (0xff, 0x01, &[skip(1)]),
     (0xff, 0x08, &[skip(6)]),
     (0xff, 0x09, &[skip(2)]),
@@ -39,7 +48,7 @@ pub(super) const SYSTEM: &[Item] = &[
 const CLIMATE: &[Item] = &[(0x03, 0x67, &[TEMPERATURE]), (0x04, 0x68, &[HUMIDITY])];
 
 /// Every family that is known.
-pub(super) const FAMILIES: &[Family] = &[
+const FAMILIES: &[Family] = &[
     Family {
         history: History::Fixed(&[TEMPERATURE, HUMIDITY]),
         ..family(&["AM100", "AM102", "EM320TH"], CLIMATE)
@@ -74,10 +83,12 @@ pub(super) const FAMILIES: &[Family] = &[
     AMBIENCE,
     EM300,
     Family {
+        models: &["EM300TH", "EM300MCS", "EM300SLD", "EM300ZLD", "EM300MLD", "EM300CL"],
         history: History::Fixed(&[TEMPERATURE, HUMIDITY, WORD]),
         is_by_name_only: true,
         ..EM300
     },
+    EM300_DI,
     family(
         &["EM310UDL", "EM400", "EM500UDL", "WS201", "VS330"],
         &[
@@ -210,47 +221,12 @@ pub(super) const FAMILIES: &[Family] = &[
             ),
         ],
     ),
-    family(
-        &["VS121"],
-        &[
-            (0x05, 0xcc, &[is("in", U16, 1.0, Count), is("out", U16, 1.0, Count)]),
-            (0x07, 0xd5, REGIONS_1_TO_8),
-            (0x08, 0xd5, REGIONS_9_TO_16),
-        ],
-    ),
-    Family {
-        history: History::Kind(
-            &[PERIOD_IN, PERIOD_OUT],
-            &[PERIOD_IN, PERIOD_OUT, TOTAL_IN, TOTAL_OUT],
-        ),
-        ..family(
-            &["VS350", "VS351", "VS360"],
-            &[
-                (0x02, 0x75, &[named("battery_node", U8, 1.0)]),
-                (0x03, 0xf4, &[skip(2)]),
-                (0x04, 0xcc, &[TOTAL_IN, TOTAL_OUT]),
-                (0x05, 0xcc, &[PERIOD_IN, PERIOD_OUT]),
-                (0x84, 0xcc, &[TOTAL_IN, TOTAL_OUT, WORD]),
-                (0x85, 0xcc, &[PERIOD_IN, PERIOD_OUT, WORD]),
-            ],
-        )
-    },
-    family(
-        &["WT201"],
-        &[
-            (0x03, 0x67, &[TEMPERATURE]),
-            (0x04, 0x67, &[part("temperature_target", I16, 10.0, What::Setting)]),
-            (0x05, 0xe7, &[WORD]),
-            (0x06, 0xe8, &[WORD]),
-            (0x07, 0xbc, &[WORD]),
-            (0x08, 0x8e, &[WORD]),
-            (0x09, 0x68, &[HUMIDITY]),
-            (0x0a, 0x6e, &[WORD]),
-            (0x83, 0x67, &[TEMPERATURE, WORD]),
-            (0xb3, 0x67, &[WORD]),
-            (0xb9, 0x68, &[WORD]),
-        ],
-    ),
+    counters::VS121,
+    counters::VS132,
+    counters::VS133,
+    counters::VS350,
+    controls::WT201,
+    controls::DS3604,
     Family {
         mark: Some([0x04, 0x67]),
         ..family(
@@ -324,28 +300,29 @@ const EM300: Family = family(
     ],
 );
 
+/// Its record's form is known; that it is one, a record does not say.
+const EM300_DI: Family = Family {
+    history: History::Behind(
+        &[TEMPERATURE, HUMIDITY],
+        &[(1, &[WORD, skip(4)]), (2, &[skip(1), PULSES])],
+    ),
+    is_by_name_only: true,
+    ..family(
+        &["EM300DI"],
+        &[
+            (0x03, 0x67, &[TEMPERATURE]),
+            (0x04, 0x68, &[HUMIDITY]),
+            (0x05, 0x00, &[WORD]),
+            (0x05, 0xc8, &[PULSES]),
+            (0x05, 0xe1, WATER),
+            (0x85, 0x00, &[WORD, WORD]),
+            (0x85, 0xe1, &[WATER_PER, PULSES_PER, WATER_TOTAL, WORD]),
+        ],
+    )
+};
+const PULSES: Part = is("pulse", U32, 1.0, CountTotal);
+
 const WATER: &[Part] = &[WATER_PER, PULSES_PER, WATER_TOTAL];
 const WATER_PER: Part = part("water_conv", U16, 10.0, What::Setting);
 const PULSES_PER: Part = part("pulse_conv", U16, 10.0, What::Setting);
 const WATER_TOTAL: Part = is("water", F32, 1.0, Generic);
-
-const REGIONS_1_TO_8: &[Part] = &[
-    is("region_1_count", U8, 1.0, Count),
-    is("region_2_count", U8, 1.0, Count),
-    is("region_3_count", U8, 1.0, Count),
-    is("region_4_count", U8, 1.0, Count),
-    is("region_5_count", U8, 1.0, Count),
-    is("region_6_count", U8, 1.0, Count),
-    is("region_7_count", U8, 1.0, Count),
-    is("region_8_count", U8, 1.0, Count),
-];
-const REGIONS_9_TO_16: &[Part] = &[
-    is("region_9_count", U8, 1.0, Count),
-    is("region_10_count", U8, 1.0, Count),
-    is("region_11_count", U8, 1.0, Count),
-    is("region_12_count", U8, 1.0, Count),
-    is("region_13_count", U8, 1.0, Count),
-    is("region_14_count", U8, 1.0, Count),
-    is("region_15_count", U8, 1.0, Count),
-    is("region_16_count", U8, 1.0, Count),
-];

@@ -4,8 +4,7 @@ use alloc::{borrow::Cow, format, string::ToString, vec::Vec};
 
 use super::{
     super::timestamp,
-    families::SYSTEM,
-    models::{Coding, Family, History, Item, Part, What},
+    models::{Coding, Family, History, Item, Maker, Part, What},
 };
 use crate::{decode::names, quantity::Quantity, reading::Refusal, time::UtcMillis};
 
@@ -28,34 +27,66 @@ pub(super) struct Value {
 
 /// The numbers of a payload; `None` if it is not this family's to its last byte. `is_told` is
 /// whether the device is known to be of this family.
-pub(super) fn parse(family: &Family, is_told: bool, payload: &[u8]) -> Option<Vec<Value>> {
-    let mut reader = Reader { rest: payload, ..Reader::default() };
+pub(super) fn parse(
+    maker: &Maker,
+    family: &Family,
+    is_told: bool,
+    payload: &[u8],
+) -> Option<Parsed> {
+    let mut reader = Reader {
+        rest: payload,
+        is_high_first: maker.is_high_first,
+        later_counts: family.repeats_with.is_some(),
+        ..Reader::default()
+    };
     let mut seen: Vec<[u8; 2]> = Vec::new();
+    let mut repeats = false;
     while let Some((&[channel, kind], rest)) = reader.rest.split_first_chunk() {
+        if !seen.is_empty() && is_filling(maker, reader.rest) {
+            reader.rest = &[];
+            break;
+        }
         reader.rest = rest;
         let before = seen.iter().filter(|seen| **seen == [channel, kind]).count();
         seen.push([channel, kind]);
-        if [channel, kind] == RECORD {
+        if [channel, kind] == RECORD && !maker.is_high_first {
             reader.record(family.history)?;
         } else {
             let found = |items: &'static [Item]| {
                 items.iter().find(|item| (item.0, item.1) == (channel, kind))
             };
-            let (.., parts) = found(family.items).or_else(|| found(SYSTEM))?;
-            // A second value of the same is a newer one, unless they are counted.
-            if before > 0 && !parts.iter().any(|part| part.name.contains('*')) {
-                return None;
-            }
+            let (.., parts) = found(family.items).or_else(|| found(maker.system))?;
+            let are_counted = parts.iter().any(|part| part.name.contains('*'));
+            repeats |= before > 0 && !are_counted;
             reader.parts(parts, before)?;
         }
     }
+    if repeats && !family.repeats_with.is_some_and(|mark| seen.contains(&mark)) {
+        return None;
+    }
     let is_marked = family.mark.is_none_or(|mark| seen.contains(&mark));
     let is_known = is_told || is_marked && reader.has_now_what_it_had_before();
-    (reader.rest.is_empty() && is_known).then_some(reader.values)
+    let items = seen.len();
+    let values = reader.values;
+    (reader.rest.is_empty() && is_known).then_some(Parsed { items, values })
+}
+
+/// What was read: the numbers, and of how many items they are.
+#[derive(Debug, PartialEq)]
+pub(super) struct Parsed {
+    pub(super) items: usize,
+    pub(super) values: Vec<Value>,
+}
+
+/// Whether what is left is there for the length only: no item of these is all zeros.
+fn is_filling(maker: &Maker, rest: &[u8]) -> bool {
+    !maker.is_high_first && rest.iter().all(|byte| *byte == 0)
 }
 
 struct Reader<'p> {
     rest: &'p [u8],
+    is_high_first: bool,
+    later_counts: bool,
     values: Vec<Value>,
     /// The names of what a record of a bare form held.
     before: Vec<&'static str>,
@@ -66,7 +97,15 @@ struct Reader<'p> {
 
 impl Default for Reader<'_> {
     fn default() -> Self {
-        Self { rest: &[], values: Vec::new(), before: Vec::new(), at: Ok(None), weights: None }
+        Self {
+            rest: &[],
+            is_high_first: false,
+            later_counts: false,
+            values: Vec::new(),
+            before: Vec::new(),
+            at: Ok(None),
+            weights: None,
+        }
     }
 }
 
@@ -78,10 +117,19 @@ impl Reader<'_> {
         self.before.iter().all(|name| now(name))
     }
 
+    /// The next bytes, the low one first.
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (bytes, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(*bytes)
+        let bytes = self.peek()?;
+        self.rest = self.rest.get(N..)?;
+        Some(bytes)
+    }
+
+    fn peek<const N: usize>(&self) -> Option<[u8; N]> {
+        let mut bytes = *self.rest.first_chunk()?;
+        if self.is_high_first {
+            bytes.reverse();
+        }
+        Some(bytes)
     }
 
     fn record(&mut self, history: History) -> Option<()> {
@@ -93,6 +141,13 @@ impl Reader<'_> {
             History::Status(allowed, parts) => {
                 self.rest.first().filter(|status| allowed.contains(status))?;
                 self.parts(parts, 0)?;
+            }
+            History::Ranged(parts) => self.parts(parts, 0)?,
+            History::Behind(parts, kinds) => {
+                self.parts(parts, 0)?;
+                let [kind] = self.take()?;
+                let (_, rest) = kinds.iter().find(|(of, _)| *of == kind)?;
+                self.parts(rest, 0)?;
             }
             History::Kind(short, long) => match self.take()? {
                 [0] => self.parts(short, 0)?,
@@ -123,18 +178,10 @@ impl Reader<'_> {
 
     fn parts(&mut self, parts: &'static [Part], before: usize) -> Option<()> {
         for part in parts {
-            let value = match part.coding {
-                Coding::Skip(bytes) => {
-                    self.rest = self.rest.get(bytes..)?;
-                    continue;
-                }
-                Coding::Weights => {
-                    let [weights] = self.take()?;
-                    self.weights = Some(weighting(weights)?);
-                    continue;
-                }
-                _ => self.number(part)?,
-            };
+            if self.passes(part.coding)? {
+                continue;
+            }
+            let value = self.number(part)?;
             let (at, value) = match self.at {
                 Ok(at) => (at, value),
                 Err(reason) => (None, Err(reason)),
@@ -143,9 +190,33 @@ impl Reader<'_> {
                 is_plausible(part, value).then_some(())?;
             }
             let name = self.name(part, before);
+            if self.later_counts && at.is_none() {
+                self.values.retain(|earlier| earlier.at.is_some() || earlier.name != name);
+            }
             self.values.push(Value { name, at, value, what: part.what });
         }
         Some(())
+    }
+
+    /// Passes over a part that holds no number, if it is one.
+    fn passes(&mut self, coding: Coding) -> Option<bool> {
+        match coding {
+            Coding::Skip(bytes) => self.rest = self.rest.get(bytes..)?,
+            Coding::State => {
+                let [state] = self.take()?;
+                matches!(state, 0 | u8::MAX).then_some(())?;
+            }
+            Coding::Text => {
+                let [length] = self.take()?;
+                self.rest = self.rest.get(usize::from(length)..)?;
+            }
+            Coding::Weights => {
+                let [weights] = self.take()?;
+                self.weights = Some(weighting(weights)?);
+            }
+            _ => return Some(false),
+        }
+        Some(true)
     }
 
     fn number(&mut self, part: &Part) -> Option<Result<f64, Refusal>> {
@@ -176,9 +247,42 @@ impl Reader<'_> {
                 let raw = f32::from_le_bytes(self.take()?).to_string().parse::<f64>().ok()?;
                 (raw, !raw.is_finite())
             }
-            Coding::Weights | Coding::Skip(_) => return None,
+            _ => (self.bits(part.coding)?, false),
         };
         Some(if is_none { Err(Refusal::Sentinel) } else { Ok(raw / part.divisor) })
+    }
+
+    /// A number that is not as wide as its bytes.
+    fn bits(&mut self, coding: Coding) -> Option<f64> {
+        Some(match coding {
+            Coding::U7 => {
+                let [raw] = self.take()?;
+                f64::from(raw & 0x7f)
+            }
+            Coding::Cell => {
+                let [raw] = self.take()?;
+                f64::from(raw & 0x7f) + 250.0
+            }
+            Coding::Place => {
+                let [raw] = self.take()?;
+                f64::from(raw) + 1.0
+            }
+            Coding::UpperPlace => {
+                let [raw] = self.take()?;
+                f64::from(raw >> 6) + 1.0
+            }
+            Coding::Upper11 => f64::from(u16::from_le_bytes(self.take()?) >> 5) - 1_000.0,
+            Coding::Bit(place) => {
+                let [raw] = self.peek()?;
+                f64::from(raw >> place & 1)
+            }
+            Coding::Thermistor => {
+                let millivolts = f64::from(u16::from_le_bytes(self.peek()?));
+                (millivolts > 0.0).then_some(())?;
+                libm::round((236.36 - 32.46 * libm::log(millivolts)) * 10.0)
+            }
+            _ => return None,
+        })
     }
 
     fn name(&self, part: &Part, before: usize) -> Cow<'static, str> {
@@ -196,10 +300,19 @@ impl Reader<'_> {
 
 fn length(part: &Part) -> usize {
     match part.coding {
-        Coding::U8 | Coding::I8 | Coding::Weights => 1,
-        Coding::U16 | Coding::I16 | Coding::I15 => 2,
+        Coding::U8
+        | Coding::I8
+        | Coding::U7
+        | Coding::Cell
+        | Coding::Place
+        | Coding::UpperPlace
+        | Coding::Weights
+        | Coding::State => 1,
+        Coding::U16 | Coding::I16 | Coding::I15 | Coding::Upper11 => 2,
         Coding::U32 | Coding::I32 | Coding::F32 => 4,
         Coding::Skip(bytes) => bytes,
+        // Not passed over, or not always as long.
+        Coding::Bit(_) | Coding::Thermistor | Coding::Text => 0,
     }
 }
 
@@ -211,6 +324,9 @@ fn weighting(byte: u8) -> Option<(&'static str, &'static str)> {
 }
 
 fn is_plausible(part: &Part, value: f64) -> bool {
+    if let Some(is_allowed) = part.allows(value) {
+        return is_allowed;
+    }
     if part.name == "battery" {
         return SHARES.contains(&value);
     }

@@ -1,11 +1,31 @@
 //! What each family of models sends: its items, each told by channel and type, and its history.
 //!
-//! The maker publishes the table of every model. Channels are the models' own, so the same item
+//! The makers publish the table of every model. Channels are the models' own, so the same item
 //! may mean two things (`05 7d` is carbon dioxide of one and hydrogen sulphide of another).
+
+use core::ops::RangeInclusive;
 
 use crate::quantity::Quantity;
 
-/// How a part of an item is written; whole numbers have their low byte first.
+/// A maker of sensors whose payloads are such items.
+#[derive(Debug)]
+pub(super) struct Maker {
+    /// Its block of EUIs.
+    pub(super) prefix: &'static str,
+    /// Its name, in small letters.
+    pub(super) name: &'static str,
+    /// The port that its sensors send to.
+    pub(super) port: u64,
+    /// Whether numbers have their high byte first.
+    pub(super) is_high_first: bool,
+    /// How many items there must be at least, if the port alone tells the maker.
+    pub(super) least_items: usize,
+    /// What every model may tell of itself.
+    pub(super) system: &'static [Item],
+    pub(super) families: &'static [Family],
+}
+
+/// How a part of an item is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
     U8,
@@ -17,10 +37,29 @@ pub(super) enum Coding {
     U32,
     I32,
     F32,
+    /// One byte, without its highest bit.
+    U7,
+    /// The same, in hundredths of a volt above two and a half: a lithium cell's.
+    Cell,
+    /// One byte, for what is counted from one on.
+    Place,
+    /// The two highest bits of a byte, for the same.
+    UpperPlace,
+    /// The eleven highest bits of two bytes, less a thousand.
+    Upper11,
+    /// One bit of the next byte, which is not passed over.
+    Bit(u8),
+    /// The temperature of a thermistor with the millivolts of the next two bytes, which are not
+    /// passed over.
+    Thermistor,
     /// The weightings of the sound levels behind it.
     Weights,
     /// So many bytes that hold no number.
     Skip(usize),
+    /// A byte of all zeros or all ones that stands for a word.
+    State,
+    /// As many bytes as the first one says.
+    Text,
 }
 
 /// What a part's value is taken for.
@@ -46,6 +85,20 @@ pub(super) struct Part {
     /// What the number is to be divided by.
     pub(super) divisor: f64,
     pub(super) what: What,
+    /// What it can be, where its name does not tell.
+    pub(super) range: Option<(f64, f64)>,
+}
+
+impl Part {
+    pub(super) const fn within(self, low: f64, high: f64) -> Self {
+        Self { range: Some((low, high)), ..self }
+    }
+
+    /// Whether the value can be one.
+    pub(super) fn allows(&self, value: f64) -> Option<bool> {
+        let range = self.range.map(|(low, high)| RangeInclusive::new(low, high));
+        range.map(|range| range.contains(&value))
+    }
 }
 
 /// An item: channel, type, parts.
@@ -65,6 +118,10 @@ pub(super) enum History {
     Upto(&'static [usize], &'static [Part]),
     /// A byte that says which.
     Kind(&'static [Part], &'static [Part]),
+    /// Always these parts, whose ranges tell them from any other model's.
+    Ranged(&'static [Part]),
+    /// These parts, and behind them a byte that says which.
+    Behind(&'static [Part], &'static [(u8, &'static [Part])]),
 }
 
 /// Models that share one table.
@@ -76,12 +133,15 @@ pub(super) struct Family {
     pub(super) is_by_name_only: bool,
     /// An item without which it is none of these, if the model is not told.
     pub(super) mark: Option<[u8; 2]>,
+    /// An item with which several reports may stand in one payload: of two values of the same the
+    /// later one counts. Of others no item comes twice, unless its parts are counted.
+    pub(super) repeats_with: Option<[u8; 2]>,
     pub(super) items: &'static [Item],
     pub(super) history: History,
 }
 
 pub(super) const fn part(name: &'static str, coding: Coding, divisor: f64, what: What) -> Part {
-    Part { name, coding, divisor, what }
+    Part { name, coding, divisor, what, range: None }
 }
 
 pub(super) const fn named(name: &'static str, coding: Coding, divisor: f64) -> Part {
@@ -102,5 +162,12 @@ pub(super) const fn skip(bytes: usize) -> Part {
 }
 
 pub(super) const fn family(models: &'static [&'static str], items: &'static [Item]) -> Family {
-    Family { models, is_by_name_only: false, mark: None, items, history: History::None }
+    Family {
+        models,
+        is_by_name_only: false,
+        mark: None,
+        repeats_with: None,
+        items,
+        history: History::None,
+    }
 }
