@@ -22,15 +22,25 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/formats.golden.cs
 /// Times that stand for "now" in the published `SenML` examples.
 const DOCUMENT_TIMES_MS: [i64; 2] = [1_498_780_179_000, 1_499_109_309_000];
 
-/// How many values do not come out; of every other format, all do. Raw payloads whose bytes may mean
-/// several things are refused, and times of 1976; some decoded ones have a history in place of the
-/// present values.
+/// How many values do not come out; of every other format, all do.
+///
+/// - Records of 1976, 46 each of the raw: their bytes are published in reverse, and what is meant
+///   there is 5760 °C.
+/// - Four more devices' values that the bytes contradict: halves cut off (50 for 50.5), a byte of
+///   the time as the humidity, a voltage of a byte that has lost its sign. That is why an EM300-DI,
+///   an EM300-SLD, an EM500-SMTC are read only where the model is told, in the decoded ones too:
+///   those have the history in place of the present values.
+/// - Parking sensors of Nwave, 16 each of the raw: any byte is a payload of theirs.
+/// - A thermostat's `plan_schedule/*/i`: a place in the published converter's loop.
+/// - What that thermostat had before, of months after the uplink: the object has left it out.
 const MISSING: [(&str, usize); 4] = [
-    ("chirpstack_v4", 240),
-    ("chirpstack_v4 (decoded)", 18),
-    ("ttn_v3", 116),
+    ("chirpstack_v4", 78),
+    ("chirpstack_v4 (decoded)", 12),
+    ("ttn_v3", 72),
     ("ttn_v3 (decoded)", 6),
 ];
+/// Before this, a time is in seconds: so one of the converters leaves a record's.
+const MILLISECONDS_FROM: i64 = 100_000_000_000;
 
 /// One row of `decode`.
 struct Row {
@@ -123,8 +133,10 @@ fn meant(expected: &Value) -> Vec<Meant> {
             let at = at.filter(|at| !DOCUMENT_TIMES_MS.contains(at));
             meant.push((part["n"].as_str().unwrap().to_owned(), at, value));
         }
+        let at = part["ts"].as_i64();
+        let at = at.map(|at| if at < MILLISECONDS_FROM { at * 1_000 } else { at });
         numbers(&part["values"], "", &mut |path, value| {
-            meant.push((path.to_owned(), part["ts"].as_i64(), value));
+            meant.push((path.to_owned(), at, value));
         });
     }
     meant

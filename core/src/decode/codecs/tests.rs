@@ -396,12 +396,12 @@ fn a_port_alone_does_not_tell_the_maker_of_what_others_may_have_sent() {
     for hex in [
         "036700e104684d00ba2710",
         "0104f000020202d5",
-        "00d3ff00bd0a0a",
+        "00d36500bd0a0a",
         "00fe0001518000006a50000002",
     ] {
         assert_eq!(run(TEN, hex), Err(Refusal::NoCodec), "{hex}");
     }
-    assert_eq!(run(TEN, "0100ff0b670000020000").unwrap().len(), 1);
+    assert_eq!(run(TEN, "0100ff00ba0b9e020000").unwrap().len(), 1);
 }
 
 #[test]
