@@ -1,3 +1,6 @@
+mod controls;
+mod tektelic;
+
 use alloc::{
     format,
     string::{String, ToString},
@@ -244,174 +247,6 @@ fn every_item_is_told_by_its_channel_and_type() {
     }
 }
 
-#[test]
-fn zeros_behind_the_last_item_are_there_for_the_length_only() {
-    expect("0498b80b00000000", &[("current", 30.0)]);
-    expect("03670000 0000".replace(' ', "").as_str(), &[("temperature", 0.0)]);
-    assert_eq!(run(PORT, "00000000"), Err(Refusal::NoCodec));
-}
-
-#[test]
-fn a_thermostat_reports_several_times_in_one_payload_and_the_last_counts() {
-    let hex = "0367020104 67a600 05e700 8367fb0009 ffc900000000b302 ffc9020101280000 ffc80303014e36 \
-               0a6e72 0367110104 67fa00 20ce5c470a65d09ec091";
-    let read = run(PORT, &hex.replace(' ', "")).unwrap();
-    let value = |name: &str, at: Option<i64>| -> Vec<f64> {
-        let named = read.iter().filter(|read| read.0 == name && read.1 == at);
-        named.map(|read| read.2.unwrap()).collect()
-    };
-    assert_eq!(value("temperature", None), [27.3]);
-    assert_eq!(value("temperature_target", None), [25.0]);
-    assert_eq!(value("plan_schedule/0/index", None), [1.0]);
-    assert_eq!(value("plan_schedule/1/index", None), [2.0]);
-    assert_eq!(value("plan_settings/0/temperature_target", None), [78.0]);
-    assert_eq!(value("plan_settings/0/temperature_error", None), [5.4]);
-    let relays = ["y1", "y2_gl", "w1", "w2_aux", "e", "g", "ob"];
-    let states = relays.map(|relay| value(&format!("wires_relay/{relay}"), None)[0]);
-    assert_eq!(states, [0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
-    assert_eq!(value("temperature", Some(1_695_172_444_000)), [27.0]);
-    assert_eq!(value("temperature_target", Some(1_695_172_444_000)), [16.6]);
-    // Without the one item that only it has, a second temperature is of no known model.
-    assert_eq!(run(PORT, "0367020103671101"), Err(Refusal::NoCodec));
-    // Commands' answers hold nothing to be read.
-    assert_eq!(run(PORT, "ffcb0d1101ffca158004fff600"), Err(Refusal::NoValue));
-}
-
-#[test]
-fn a_display_tells_its_battery_and_its_template() {
-    expect("017564fb0100054d696c6573fb014a0568656c6c6f", &[("battery", 100.0), ("template", 2.0)]);
-    assert_eq!(run(PORT, "017564fb0100064d696c6573"), Err(Refusal::NoCodec));
-}
-
-#[test]
-fn counters_of_people_have_one_line_or_several() {
-    expect(
-        "ff1f8401000103d2be00000004d23101000005cc02000300",
-        &[
-            ("total_counter_in", 190.0),
-            ("total_counter_out", 305.0),
-            ("periodic_counter_in", 2.0),
-            ("periodic_counter_out", 3.0),
-        ],
-    );
-    expect(
-        "03d24800000004d2c800000006d20000000007d201000000",
-        &[
-            ("line_1.0_total_in", 72.0),
-            ("line_1.0_total_out", 200.0),
-            ("line_2.0_total_in", 0.0),
-            ("line_2.0_total_out", 1.0),
-        ],
-    );
-    // What came and went, of three models.
-    assert_eq!(run(PORT, "05cc02000300"), Err(Refusal::NoCodec));
-}
-
-#[test]
-fn the_record_of_a_counter_of_pulses_is_read_where_the_model_is_told() {
-    let payload = "01755c0367340104686520ce9e74466310015d020000010000";
-    assert_eq!(run(PORT, payload), Err(Refusal::NoCodec));
-    let told = Origin { profile: "EM300-DI", ..PORT };
-    let read = run(told, payload).unwrap();
-    let at = Some(1_665_561_758_000);
-    let pulse = ("pulse".to_string(), at, Ok(256.0));
-    assert_eq!(read[2], ("humidity".to_string(), None, Ok(50.5)));
-    assert_eq!(
-        read[3..],
-        [("temperature".into(), at, Ok(27.2)), ("humidity".into(), at, Ok(46.5)), pulse]
-    );
-    // As a switch it counts nothing.
-    let read = run(told, &payload.replace("5d0200", "5d0100")).unwrap();
-    assert_eq!(read.len(), 5);
-}
-
-/// A device that only Tektelic's port tells.
-const TEN: Origin<'static> =
-    Origin { dev_eui: "1000000000000001", brand: "", profile: "", port: 10 };
-
-fn numbers(origin: Origin<'_>, hex: &str) -> Result<Vec<(String, f64)>, Refusal> {
-    let read = run(origin, hex)?;
-    Ok(read.into_iter().map(|(name, _, value)| (name, value.unwrap())).collect())
-}
-
-#[test]
-fn another_makers_items_have_their_high_byte_first() {
-    let of = |name: &str, value: f64| (name.to_string(), value);
-    for (hex, expected) in [
-        (
-            "036700e104684d00ba0b9e",
-            vec![
-                of("ambient_temperature", 22.5),
-                of("relative_humidity", 38.5),
-                of("battery_voltage", 2.974),
-            ],
-        ),
-        ("0367ffce00ba0b9e", vec![of("ambient_temperature", -5.0), of("battery_voltage", 2.974)]),
-        ("00d35a00bd0a0a", vec![of("rem_batt_capacity", 90.0), of("rem_batt_days", 2_570.0)]),
-        ("00ba9e0b67ffce", vec![of("battery_voltage", 2.8), of("ambient_temperature", -5.0)]),
-        (
-            "01040579020202d5",
-            vec![
-                of("input1_frequency", 1_401.0),
-                of("input2_voltage_to_temp", 22.6),
-                of("input2_voltage", 0.725),
-            ],
-        ),
-        (
-            "00fe0001518000006a50000000",
-            vec![
-                of("energy_consumption_meter_elapsed", 86_400.0),
-                of("energy_consumption_meter_consumed", 27_216.0),
-                of("energy_consumption_meter_status", 0.0),
-            ],
-        ),
-    ] {
-        assert_eq!(numbers(TEN, hex), Ok(expected), "{hex}");
-        assert_eq!(run(Origin { port: 11, ..TEN }, hex), Err(Refusal::NoCodec), "{hex}");
-        assert_eq!(run(PORT, hex), Err(Refusal::NoCodec), "{hex}");
-        let milesights = Origin { dev_eui: "24e124136b502217", ..TEN };
-        assert_eq!(run(milesights, hex), Err(Refusal::NoCodec), "{hex}");
-        let others = Origin { brand: "dragino", profile: "dragino lht65", ..TEN };
-        assert_eq!(run(others, hex), Err(Refusal::NoCodec), "{hex}");
-    }
-}
-
-#[test]
-fn a_port_alone_does_not_tell_the_maker_of_what_others_may_have_sent() {
-    // One item, and what Cayenne's format has as well.
-    for hex in
-        ["00d35a", "000000", "01040579", "036700e104684d", "0100ff0200ff", "036700e1020202d5"]
-    {
-        assert_eq!(run(TEN, hex), Err(Refusal::NoCodec), "{hex}");
-    }
-    let told = Origin { dev_eui: "647fda000000aaaa", port: 1, ..TEN };
-    assert_eq!(numbers(told, "00d35a"), Ok(vec![("rem_batt_capacity".to_string(), 90.0)]));
-    let read = numbers(told, "036700e104684d").unwrap();
-    assert_eq!(read[0], ("ambient_temperature".to_string(), 22.5));
-    // Two models' names for one thing.
-    assert_eq!(run(told, "036700e1"), Err(Refusal::NoCodec));
-    let told = Origin { profile: "Tektelic Kiwi", ..told };
-    assert_eq!(numbers(told, "036700e1"), Ok(vec![("input3_temperature".to_string(), 22.5)]));
-    // Far outside of what they can be.
-    for hex in [
-        "036700e104684d00ba2710",
-        "0104f000020202d5",
-        "00d36500bd0a0a",
-        "00fe0001518000006a50000002",
-    ] {
-        assert_eq!(run(TEN, hex), Err(Refusal::NoCodec), "{hex}");
-    }
-    assert_eq!(run(TEN, "0100ff00ba0b9e020000").unwrap().len(), 1);
-}
-
-#[test]
-fn a_brand_that_is_no_ones_here_counts_more_than_a_port() {
-    let others = Origin { brand: "dragino", profile: "dragino lht65", ..PORT };
-    assert_eq!(run(others, "03671801"), Err(Refusal::NoCodec));
-    let its = Origin { brand: "milesight-iot", profile: "milesight-iot am102", ..PORT };
-    assert!(run(its, "03671801").is_ok());
-}
-
 proptest! {
     #[test]
     fn no_payload_panics(payload in prop::collection::vec(any::<u8>(), 0..260), port in 84_u64..87) {
@@ -458,15 +293,6 @@ proptest! {
         let _result = decode("d", None, origin, &payload, &mut |found| {
             assert!(found.value.is_err() || found.value.unwrap().is_finite());
         });
-    }
-
-    #[test]
-    fn chance_alone_is_not_taken_for_a_reading(
-        payload in prop::collection::vec(any::<u8>(), 1..60),
-    ) {
-        // Two items are four bytes that must be met.
-        let read = decode("d", None, TEN, &payload, &mut |_| {});
-        prop_assert!(read.is_err());
     }
 
     #[test]
