@@ -24,13 +24,13 @@ const DOCUMENT_TIMES_MS: [i64; 2] = [1_498_780_179_000, 1_499_109_309_000];
 
 /// How many values do not come out; of every other format, all do.
 ///
-/// - Records of 1976, 46 each of the raw: their bytes are published in reverse, and what is meant
-///   there is 5760 °C.
-/// - Four more devices' values that the bytes contradict: halves cut off (50 for 50.5), a byte of
-///   the time as the humidity, a voltage of a byte that has lost its sign. That is why an EM300-DI,
-///   an EM300-SLD, an EM500-SMTC are read only where the model is told, in the decoded ones too:
-///   those have the history in place of the present values.
-/// - Parking sensors of Nwave, 16 each of the raw: any byte is a payload of theirs.
+/// - Records of 1976, 46 values of the raw ones each: the time and all else in them is published in
+///   reverse, and what is meant there is 5760 °C.
+/// - What the bytes contradict: an EM300-DI's and an EM500-SMTC's halves are cut off (50 for 50.5),
+///   and an EM300-SLD's humidity is a byte of the time. These are read where the model is told,
+///   which it is not; in the decoded ones the history stands in place of the present values.
+/// - Parking sensors of Nwave, 16 of the raw ones each: any bytes are a payload of theirs. One's
+///   voltage is of a byte that was taken for a signed one.
 /// - A thermostat's `plan_schedule/*/i`: a place in the published converter's loop.
 /// - What that thermostat had before, of months after the uplink: the object has left it out.
 const MISSING: [(&str, usize); 4] = [

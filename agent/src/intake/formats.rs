@@ -260,6 +260,26 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_is_no_sensors_is_told_by_name_and_takes_no_place() {
+        let (mut intake, _store, _folder, _seen) = intake("");
+        let (topic, payload) = ("garden/soil", br#"{"moisture": 31.5, "fCnt": 12}"#);
+        let (is_again, is_retained) = (false, false);
+        intake.take(&Message { topic, payload, packet: None, is_again, is_retained });
+        let verdicts = intake.verdicts.replace(Vec::new()).unwrap();
+        let passed_over = verdicts.iter().find(|verdict| verdict.name.is_some()).unwrap();
+        assert_eq!(passed_over.name.as_deref(), Some("garden/soil/fCnt"));
+        assert_eq!((passed_over.value, passed_over.sensor), (Some(12.0), None));
+        assert_eq!(passed_over.status, Status::left_out(Refusal::NotASensor));
+        // Nobody asks: it is not even counted.
+        intake.verdicts = None;
+        intake.clock.tick(NOW + 60_000);
+        let ignored = intake.metrics.refused();
+        intake.take(&Message { topic, payload, packet: None, is_again, is_retained });
+        assert_eq!(intake.metrics.refused(), ignored);
+        assert_eq!(intake.collector.sensor_count(), 1);
+    }
+
+    #[test]
     fn what_the_config_denies_takes_no_place() {
         let (mut intake, _store, _folder, _seen) = intake("sensors = { deny = ['*/humidity'] }");
         let decided =

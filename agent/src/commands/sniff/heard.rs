@@ -79,7 +79,8 @@ impl Heard {
     pub(super) fn note(&mut self, intake: &Intake, topic: &str, verdicts: &[Verdict]) {
         self.messages += 1;
         let format = intake.format.map_or("number or json", Format::name);
-        for verdict in verdicts {
+        // A setting beside readings is nothing to list.
+        for verdict in verdicts.iter().filter(|verdict| verdict.name.is_none()) {
             let named = verdict.sensor.and_then(|number| intake.routes.named(number));
             match (named, verdict.status) {
                 (Some((id, quantity)), Status::Accepted | Status::Quarantined) => {
