@@ -8,6 +8,7 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    baseline::{Drift, MAX_REASONS, Reason},
     features::Features,
     model::Digest,
     predict::Prediction,
@@ -133,9 +134,16 @@ pub struct SensorDay {
     pub features: Option<Features>,
     /// What the gateway's model said, or `None` while it had none for this family.
     pub prediction: Option<Prediction>,
-    /// How far the day lies from the sensor's own usual day, in its own standard deviations;
-    /// `None` while the gateway has not seen enough of its days.
+    /// How far the day lies from the sensor's own usual day; `None` while the gateway has not seen
+    /// enough of its days.
     pub deviation: Option<f32>,
+    /// How unusual the day is, 0 to 1; `None` while nothing is known to compare it with, and in
+    /// messages before schema 3.
+    pub score: Option<f32>,
+    /// What sets it apart from the sensor's own days, the strongest first; none before schema 3.
+    pub reasons: heapless::Vec<Reason, MAX_REASONS>,
+    /// What drifts most; `None` before enough days are known, and before schema 3.
+    pub drift: Option<Drift>,
 }
 
 /// A sensor that stopped reporting, or reports again. The server keeps it by (gateway, sensor,
@@ -162,6 +170,20 @@ pub enum Item {
     Day(SensorDay),
     /// A sensor fell silent or is back.
     Silence(Silence),
+}
+
+impl Item {
+    /// Reads the content of an outbox entry as an [`Up`] of `schema` carries it; `None` if it is
+    /// none. For whoever keeps entries as bytes.
+    #[must_use]
+    pub fn read(schema: u16, bytes: &[u8]) -> Option<Self> {
+        match schema {
+            1 => content(bytes).map(|day: older::SensorDayV2| Self::Day(day.into())),
+            2 => content::<older::ItemV2>(bytes).map(Self::from),
+            Up::SCHEMA => content(bytes),
+            _ => None,
+        }
+    }
 }
 
 /// An outbox entry.
@@ -191,10 +213,13 @@ pub struct Up {
 }
 
 impl Message for Up {
-    const SCHEMA: u16 = 2;
+    const SCHEMA: u16 = 3;
 
-    fn read_older(_schema: u16, bytes: &[u8]) -> Option<Self> {
-        content::<older::UpV1>(bytes).map(Self::from)
+    fn read_older(schema: u16, bytes: &[u8]) -> Option<Self> {
+        match schema {
+            1 => content::<older::UpV1>(bytes).map(Self::from),
+            _ => content::<older::UpV2>(bytes).map(Self::from),
+        }
     }
 }
 
@@ -364,6 +389,9 @@ mod tests {
                     features: Some(features),
                     prediction: None,
                     deviation: None,
+                    score: Some(0.5),
+                    reasons: heapless::Vec::new(),
+                    drift: None,
                 }),
             }],
         }
@@ -374,7 +402,7 @@ mod tests {
         let bytes = encode(&up()).unwrap();
         assert_eq!(decode::<Up>(&bytes), Ok(up()));
         let newer = postcard::to_allocvec(&(9_u16, up())).unwrap();
-        assert_eq!(decode::<Up>(&newer), Err(WireError::TooNew { found: 9, newest: 2 }));
+        assert_eq!(decode::<Up>(&newer), Err(WireError::TooNew { found: 9, newest: 3 }));
         assert_eq!(decode::<Up>(&bytes[..bytes.len() - 1]), Err(WireError::Malformed));
         assert_eq!(decode::<Up>(&[]), Err(WireError::Malformed));
     }

@@ -7,6 +7,7 @@
 use std::{fmt::Debug, path::PathBuf};
 
 use daywise_core::{
+    baseline::{DayPart, Drift, Reason, Subject},
     features::{FeatureSet, Features},
     model::{self, Cluster, Digest, Family, Model, NoveltyTable, Scaling},
     predict::{Contribution, Prediction},
@@ -43,8 +44,8 @@ fn model_ref() -> ModelRef {
 
 const STREAM: u64 = 0x0123_4567_89ab_cdef;
 
-/// A whole day, and one with too few samples for anything.
-fn days() -> [SensorDay; 2] {
+/// A whole day, and one with too few samples for anything, as schemas 1 and 2 knew them.
+fn days_of_schema_2() -> [SensorDay; 2] {
     let values = (0..36_u8).map(|i| (i != 3).then(|| f32::from(i) * 0.5 - 4.0));
     let top =
         [(35, 4.5), (0, -2.25)].map(|(feature, deviation)| Contribution { feature, deviation });
@@ -64,35 +65,87 @@ fn days() -> [SensorDay; 2] {
             model_version: 7,
         }),
         deviation: Some(2.5),
+        score: None,
+        reasons: heapless::Vec::new(),
+        drift: None,
     };
     let thin = SensorDay { features: None, prediction: None, deviation: None, ..day.clone() };
     [day, thin]
 }
 
-#[test]
-fn up_is_as_agreed() {
-    let [day, _] = days();
-    let silence = |until| Silence {
+fn silences() -> [Silence; 2] {
+    [None, Some(UtcMillis(1_710_003_600_000))].map(|until| Silence {
         sensor: "cellar/humidity".into(),
         quantity: Quantity::Humidity,
         since: UtcMillis(1_710_000_000_000),
         until,
         expected_every_ms: 60_000,
-    };
-    let items = [
-        Item::Day(day),
-        Item::Silence(silence(None)),
-        Item::Silence(silence(Some(UtcMillis(1_710_003_600_000)))),
-    ];
+    })
+}
+
+fn up_of(days: impl IntoIterator<Item = SensorDay>) -> Up {
+    let items = days.into_iter().map(Item::Day).chain(silences().map(Item::Silence));
     let entries = (41..).zip(items).map(|(seq, item)| Entry { seq, item }).collect();
-    assert_message("v2/up.hex", &Up { stream: STREAM, floor: 40, number: 6, entries });
+    Up { stream: STREAM, floor: 40, number: 6, entries }
+}
+
+#[test]
+fn up_is_as_agreed() {
+    let [before, thin] = days_of_schema_2();
+    let reasons = [
+        Reason { subject: Subject::Part(DayPart::Night), deviate: 3.5, value: 24.5, usual: 21.25 },
+        Reason { subject: Subject::Feature(27), deviate: -2.0, value: 0.25, usual: 0.75 },
+    ];
+    let ends = Some(LocalDate(19_801));
+    let day = SensorDay {
+        score: Some(0.96875),
+        reasons: reasons.into_iter().collect(),
+        drift: Some(Drift { drift: 1.25, feature: 24, per_day: -0.015625, ends }),
+        ..before.clone()
+    };
+    // Nothing says when the sensor ends, and nothing stands out.
+    let level = SensorDay {
+        score: Some(0.5),
+        drift: Some(Drift { drift: 0.25, feature: 24, per_day: 0.5, ends: None }),
+        ..before
+    };
+    assert_message("v3/up.hex", &up_of([day, level, thin]));
+}
+
+#[test]
+fn up_of_schema_2_still_reads() {
+    let [day, _] = days_of_schema_2();
+    let read = wire::decode_with_schema(&golden("v2/up.hex"));
+    assert_eq!(read, Ok((2, up_of([day]))));
 }
 
 #[test]
 fn up_of_schema_1_still_reads() {
-    let entries = (41..).zip(days()).map(|(seq, day)| Entry { seq, item: Item::Day(day) });
+    let entries =
+        (41..).zip(days_of_schema_2()).map(|(seq, day)| Entry { seq, item: Item::Day(day) });
     let up = Up { stream: STREAM, floor: 40, number: 0, entries: entries.collect() };
     assert_eq!(wire::decode_with_schema(&golden("v1/up.hex")), Ok((1, up)));
+}
+
+/// Entries are kept as the bytes that an `up` carries.
+#[test]
+fn an_entry_of_every_schema_reads_alone() {
+    let [day, _] = days_of_schema_2();
+    let item = Item::Day(day);
+    // As far as the score, which began schema 3 behind what a day was before.
+    let whole = postcard::to_allocvec(&item).unwrap();
+    let second = &whole[..whole.len() - 3];
+    assert_eq!(Item::read(3, &whole).as_ref(), Some(&item));
+    assert_eq!(Item::read(2, second).as_ref(), Some(&item));
+    assert_eq!(Item::read(1, &second[1..]).as_ref(), Some(&item), "a bare sensor-day");
+    for silence in silences().map(Item::Silence) {
+        let bytes = postcard::to_allocvec(&silence).unwrap();
+        assert_eq!(Item::read(2, &bytes), Some(silence.clone()));
+        assert_eq!(Item::read(3, &bytes), Some(silence));
+    }
+    for (schema, bytes) in [(0, second), (2, &whole[..]), (3, second), (4, &whole[..])] {
+        assert_eq!(Item::read(schema, bytes), None, "schema {schema}");
+    }
 }
 
 #[test]
@@ -100,7 +153,9 @@ fn ack_is_as_agreed() {
     let received = vec![SeqRange { first: 50, last: 61 }, SeqRange { first: 90, last: 300 }];
     let ack = Ack { stream: STREAM, up_to: 42, answers: 6, received };
     assert_message("v2/ack.hex", &ack);
-    assert_eq!(hex(&ack.encode_for(2).unwrap()), hex(&golden("v2/ack.hex")));
+    for up_schema in [2, 3] {
+        assert_eq!(hex(&ack.encode_for(up_schema).unwrap()), hex(&golden("v2/ack.hex")));
+    }
 }
 
 #[test]

@@ -159,6 +159,9 @@ fn entry(seq: u64) -> Entry {
             features: Some(Features::new(FeatureSet::Moments1, features).unwrap()),
             prediction: None,
             deviation: None,
+            score: None,
+            reasons: [].into_iter().collect(),
+            drift: None,
         }),
     }
 }

@@ -254,6 +254,9 @@ fn uploaded(sensor: String, quantity: Quantity, date: LocalDate, record: &DayRec
         features: record.features.clone(),
         prediction: record.prediction.clone(),
         deviation: record.deviation,
+        score: record.score,
+        reasons: record.reasons.clone(),
+        drift: record.drift,
     }
 }
 

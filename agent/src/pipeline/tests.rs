@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use daywise_core::{
+    reading::SensorIx,
     time::{HOUR_MS, LocalDate, LocalDay},
     wire::{Item, Silence},
 };
@@ -143,11 +144,11 @@ impl Gateway {
     }
 
     fn record(&self, number: u32) -> Option<DayRecord> {
-        self.pipeline.store.day_record(DAY, daywise_core::reading::SensorIx(number)).unwrap()
+        self.pipeline.store.day_record(DAY, SensorIx(number)).unwrap()
     }
 
     fn values(&self, number: u32) -> Vec<f64> {
-        let sensor = daywise_core::reading::SensorIx(number);
+        let sensor = SensorIx(number);
         let samples = self.pipeline.store.chunk(DAY, sensor).unwrap();
         samples.iter().map(|sample| sample.value).collect()
     }
@@ -304,6 +305,45 @@ fn a_silent_sensor_is_told_to_the_server_once_also_over_a_restart() {
     assert_eq!(told.last().unwrap().until, Some(minute(50)));
     assert_eq!(told.len(), 2);
     assert!(gateway.pipeline.store.silences().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_said_of_a_day_goes_up_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    for day in 0..10 {
+        for hour in 0..24 {
+            let now = at(24 * day + hour);
+            // A little of its own each day, a slow climb, and 30 more in the last day's nights.
+            let odd = if day == 9 && hour < 6 { 30.0 } else { 0.0 };
+            let value = 20.0 + (hour % 5 + day % 3) as f64 * 0.1 + day as f64 + odd;
+            gateway.tick(now);
+            gateway.deliver("a", &stamped(now, value));
+        }
+        gateway.commit();
+    }
+    gateway.tick(at(10 * 24 + 12));
+    let entries = gateway.pipeline.store.outbox_batch(1, 1 << 20).unwrap();
+    let days: Vec<_> = entries
+        .into_iter()
+        .filter_map(|entry| match entry.item {
+            Item::Day(day) => Some(day),
+            Item::Silence(_) => None,
+        })
+        .collect();
+    assert_eq!(days.len(), 10);
+    for day in &days {
+        let kept = gateway.pipeline.store.day_record(day.date, SensorIx(0)).unwrap().unwrap();
+        assert_eq!((day.score, &day.reasons, day.drift), (kept.score, &kept.reasons, kept.drift));
+    }
+    let (first, last) = (&days[0], &days[9]);
+    assert_eq!(
+        (first.score, first.reasons.len(), first.drift),
+        (None, 0, None),
+        "it knows nothing"
+    );
+    assert!(last.score.unwrap() > 0.9, "{last:?}");
+    assert!(last.reasons[0].deviate > 1.5 && last.drift.unwrap().per_day > 0.0, "{last:?}");
 }
 
 #[test]

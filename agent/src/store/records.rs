@@ -16,7 +16,7 @@ use daywise_core::{
     quantity::Quantity,
     reading::SensorIx,
     time::{LocalDate, LocalDay},
-    wire::{Item, SensorDay},
+    wire::{Item, Message, Up},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -26,9 +26,11 @@ use super::error::StoreError;
 /// has its own higher number, which it writes, and reads what the lower ones wrote.
 pub(super) const RECORD_SCHEMA: u8 = 1;
 
-/// Of `meta/outbox` and `outbox/{seq}`. In schema 1 an entry was a bare sensor-day, and no entry
-/// left before those below it.
-const OUTBOX_SCHEMA: u8 = 2;
+/// Of `meta/outbox` and `outbox/{seq}`, and that of the `up` whose entries these are. In schema 1
+/// an entry was a bare sensor-day, and no entry left before those below it; in schema 2 a
+/// sensor-day had no score, reasons and drift.
+const OUTBOX_SCHEMA: u8 = 3;
+const _: () = assert!(OUTBOX_SCHEMA as u16 == Up::SCHEMA, "entries are kept as an `up` has them");
 
 /// Of `day/{date}/{sensor}`. In schema 1 a day had no score, reasons and drift.
 const DAY_SCHEMA: u8 = 2;
@@ -284,10 +286,8 @@ pub(super) fn unseal_day(key: &[u8], record: &[u8]) -> Result<DayRecord, Damage>
 
 /// What the outbox entry under `key` carries.
 pub(super) fn unseal_item(key: &[u8], record: &[u8]) -> Result<Item, Damage> {
-    match unseal_up_to(OUTBOX_SCHEMA, key, record)? {
-        (1, payload) => content::<SensorDay>(payload).map(Item::Day),
-        (_, payload) => content(payload),
-    }
+    let (schema, payload) = unseal_up_to(OUTBOX_SCHEMA, key, record)?;
+    Item::read(u16::from(schema), payload).ok_or(Damage::Content)
 }
 
 /// All of a payload as one value.

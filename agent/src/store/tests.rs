@@ -64,6 +64,9 @@ fn commit(date: i32, ix: u32, revision: u32) -> DayCommit {
         features: Some(features),
         prediction: None,
         deviation: Some(1.5),
+        score: record.score,
+        reasons: record.reasons.clone(),
+        drift: record.drift,
     };
     let state = Some(revision.to_le_bytes().to_vec());
     DayCommit { date, sensor: SensorIx(ix), record, upload: Some(upload), sensor_state: state }

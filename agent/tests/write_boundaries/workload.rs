@@ -197,6 +197,9 @@ fn commit(date: LocalDate, sensor_ix: SensorIx, revision: u32) -> DayCommit {
         features: Some(features),
         prediction: None,
         deviation: record.deviation,
+        score: record.score,
+        reasons: record.reasons.clone(),
+        drift: record.drift,
     };
     let fill = u8::try_from(revision).unwrap() ^ u8::try_from(date.0).unwrap();
     let sensor_state = Some(vec![fill; STATE_BYTES]);

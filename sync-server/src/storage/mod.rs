@@ -32,9 +32,10 @@ pub use sensor_days::StoredDay;
 pub use silences::StoredSilence;
 
 /// Each is one step of the schema, applied once, in order; never edited after release.
-const MIGRATIONS: [(i64, &str); 2] = [
+const MIGRATIONS: [(i64, &str); 3] = [
     (1, include_str!("migrations/0001_start.sql")),
     (2, include_str!("migrations/0002_newest_first.sql")),
+    (3, include_str!("migrations/0003_scores_and_clusters.sql")),
 ];
 /// Readers beside the one writer that the database allows.
 const MAX_CONNECTIONS: u32 = 4;

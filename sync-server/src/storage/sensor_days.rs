@@ -1,13 +1,31 @@
 //! Sensor-days: one row per gateway, sensor and date, the highest revision.
 
 use daywise_core::{
-    features::Features, predict::Prediction, quantity::Quantity, time::LocalDate, wire::SensorDay,
+    baseline::{Drift, Reason},
+    features::{FeatureSet, Features},
+    predict::Prediction,
+    quantity::Quantity,
+    time::LocalDate,
+    wire::SensorDay,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 
 use super::{Doing as _, MAX_SENSOR_BYTES, Storage, StorageError, record};
+
+/// Revisions go up; what is not a higher one changes nothing.
+const UPSERT: &str = "INSERT INTO sensor_days (gateway, sensor, date, quantity, revision, samples, \
+     coverage, features, prediction, deviation, arrival, score, reasons, drift, feature_set, \
+     model_version, cluster) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+     ON CONFLICT (gateway, sensor, date) DO UPDATE SET quantity = excluded.quantity, \
+     revision = excluded.revision, samples = excluded.samples, coverage = excluded.coverage, \
+     features = excluded.features, prediction = excluded.prediction, \
+     deviation = excluded.deviation, arrival = excluded.arrival, score = excluded.score, \
+     reasons = excluded.reasons, drift = excluded.drift, feature_set = excluded.feature_set, \
+     model_version = excluded.model_version, cluster = excluded.cluster \
+     WHERE excluded.revision > sensor_days.revision";
 
 /// A sensor-day as the database has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +130,7 @@ impl Storage {
     ) -> Result<Vec<StoredDay>, StorageError> {
         let rows = sqlx::query(
             "SELECT gateway, sensor, date, quantity, revision, samples, coverage, features, \
-             prediction, deviation FROM sensor_days \
+             prediction, deviation, score, reasons, drift FROM sensor_days \
              WHERE $1 IS NULL OR gateway = $1 ORDER BY date, gateway, sensor LIMIT $2 OFFSET $3",
         )
         .bind(gateway)
@@ -130,6 +148,11 @@ pub(super) fn is_possible(day: &SensorDay) -> bool {
         && day.sensor.len() <= MAX_SENSOR_BYTES
         && day.coverage.is_finite()
         && day.deviation.is_none_or(f32::is_finite)
+        && day.score.is_none_or(f32::is_finite)
+        && day.reasons.iter().all(|reason| {
+            [reason.deviate, reason.value, reason.usual].into_iter().all(f32::is_finite)
+        })
+        && day.drift.is_none_or(|drift| drift.drift.is_finite() && drift.per_day.is_finite())
 }
 
 pub(super) async fn newest_arrival(tx: &mut Transaction<'_, Sqlite>) -> Result<i64, StorageError> {
@@ -151,34 +174,36 @@ pub(super) async fn upsert(
     let doing = "write a sensor-day";
     let features = day.features.as_ref().map(record::encode).transpose().doing(doing)?;
     let prediction = day.prediction.as_ref().map(record::encode).transpose().doing(doing)?;
-    let done = sqlx::query(
-        "INSERT INTO sensor_days (gateway, sensor, date, quantity, revision, samples, coverage, \
-         features, prediction, deviation, arrival) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
-         ON CONFLICT (gateway, sensor, date) DO UPDATE SET quantity = excluded.quantity, \
-         revision = excluded.revision, samples = excluded.samples, coverage = excluded.coverage, \
-         features = excluded.features, prediction = excluded.prediction, \
-         deviation = excluded.deviation, arrival = excluded.arrival \
-         WHERE excluded.revision > sensor_days.revision",
-    )
-    .bind(gateway)
-    .bind(&day.sensor)
-    .bind(i64::from(day.date.0))
-    .bind(i64::from(day.quantity as u8))
-    .bind(i64::from(day.revision))
-    .bind(i64::from(day.samples))
-    .bind(f64::from(day.coverage))
-    .bind(features)
-    .bind(prediction)
-    .bind(day.deviation.map(f64::from))
-    .bind(arrival)
-    .execute(&mut **tx)
-    .await
-    .doing(doing)?;
+    let reasons = (!day.reasons.is_empty()).then(|| record::encode(&day.reasons));
+    let reasons = reasons.transpose().doing(doing)?;
+    let drift = day.drift.as_ref().map(record::encode).transpose().doing(doing)?;
+    // Beside the bytes, to be counted by.
+    let counted = day.prediction.as_ref().zip(day.features.as_ref());
+    let done = sqlx::query(UPSERT)
+        .bind(gateway)
+        .bind(&day.sensor)
+        .bind(i64::from(day.date.0))
+        .bind(i64::from(day.quantity as u8))
+        .bind(i64::from(day.revision))
+        .bind(i64::from(day.samples))
+        .bind(f64::from(day.coverage))
+        .bind(features)
+        .bind(prediction)
+        .bind(day.deviation.map(f64::from))
+        .bind(arrival)
+        .bind(day.score.map(f64::from))
+        .bind(reasons)
+        .bind(drift)
+        .bind(counted.map(|(_, features)| features.set().name()))
+        .bind(counted.map(|(prediction, _)| i64::from(prediction.model_version)))
+        .bind(counted.map(|(prediction, _)| i64::from(prediction.cluster)))
+        .execute(&mut **tx)
+        .await
+        .doing(doing)?;
     Ok(done.rows_affected() > 0)
 }
 
-fn quantity(row: &SqliteRow) -> Result<Quantity, StorageError> {
+pub(super) fn quantity(row: &SqliteRow) -> Result<Quantity, StorageError> {
     let code: i64 = row.try_get("quantity").doing("read a quantity")?;
     Ok(u8::try_from(code).ok().and_then(Quantity::from_code).unwrap_or_default())
 }
@@ -189,6 +214,8 @@ fn stored_day(row: &SqliteRow) -> Result<StoredDay, StorageError> {
     let count = |column| number(column).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
     let features: Option<Vec<u8>> = row.try_get("features").doing(doing)?;
     let prediction: Option<Vec<u8>> = row.try_get("prediction").doing(doing)?;
+    let reasons: Option<Vec<u8>> = row.try_get("reasons").doing(doing)?;
+    let drift: Option<Vec<u8>> = row.try_get("drift").doing(doing)?;
     #[expect(clippy::cast_possible_truncation, reason = "was an f32 when it was stored")]
     let single = |value: f64| value as f32;
     let day = SensorDay {
@@ -201,15 +228,25 @@ fn stored_day(row: &SqliteRow) -> Result<StoredDay, StorageError> {
         features: features.as_deref().map(record::decode).transpose().doing(doing)?,
         prediction: prediction.as_deref().map(record::decode).transpose().doing(doing)?,
         deviation: row.try_get::<Option<f64>, _>("deviation").doing(doing)?.map(single),
+        score: row.try_get::<Option<f64>, _>("score").doing(doing)?.map(single),
+        reasons: reasons
+            .as_deref()
+            .map(record::decode)
+            .transpose()
+            .doing(doing)?
+            .unwrap_or_default(),
+        drift: drift.as_deref().map(record::decode).transpose().doing(doing)?,
     };
     Ok(StoredDay { gateway: row.try_get("gateway").doing(doing)?, day })
 }
 
 impl Serialize for StoredDay {
-    /// As the HTTP API shows it: features and contributions by name.
+    /// As the HTTP API shows it: features, contributions and reasons by name.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let day = &self.day;
+        let set = day.features.as_ref().map(Features::set);
         let features = day.features.as_ref().map(features_by_name);
+        let reasons: Vec<Value> = day.reasons.iter().map(|one| reason_json(one, set)).collect();
         let prediction = day
             .prediction
             .as_ref()
@@ -222,10 +259,13 @@ impl Serialize for StoredDay {
             "revision": day.revision,
             "samples": day.samples,
             "coverage": day.coverage,
-            "feature_set": day.features.as_ref().map(Features::set),
+            "feature_set": set,
             "features": features,
             "prediction": prediction,
             "deviation": day.deviation,
+            "score": day.score,
+            "reasons": reasons,
+            "drift": day.drift.as_ref().map(|drift| drift_json(drift, set)),
         })
         .serialize(serializer)
     }
@@ -234,6 +274,25 @@ impl Serialize for StoredDay {
 fn features_by_name(features: &Features) -> Map<String, Value> {
     let names = features.set().feature_names().iter();
     names.zip(features.iter()).map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
+}
+
+fn reason_json(reason: &Reason, set: Option<FeatureSet>) -> Value {
+    json!({
+        "subject": set.map(|set| reason.subject.name(set)),
+        "value": reason.value,
+        "usual": reason.usual,
+        "deviate": reason.deviate,
+    })
+}
+
+fn drift_json(drift: &Drift, set: Option<FeatureSet>) -> Value {
+    let feature = set.and_then(|set| set.feature_names().get(usize::from(drift.feature)));
+    json!({
+        "feature": feature,
+        "drift": drift.drift,
+        "per_day": drift.per_day,
+        "ends": drift.ends.map(|date| date.to_string()),
+    })
 }
 
 fn prediction_json(prediction: &Prediction, features: Option<&Features>) -> Value {

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod scores;
 mod silences;
 
 const NOW: UtcMillis = UtcMillis(1_700_000_000_000);
@@ -28,6 +29,9 @@ fn day(sensor: &str, date: i32, revision: u32) -> SensorDay {
         features: Some(Features::new(FeatureSet::Moments1, [level, None]).unwrap()),
         prediction: None,
         deviation: Some(1.5),
+        score: None,
+        reasons: [].into_iter().collect(),
+        drift: None,
     }
 }
 
@@ -182,7 +186,7 @@ async fn a_database_of_a_newer_server_is_left_alone() {
         .unwrap();
     storage.close().await;
     let again = Storage::open(dir.path().join("x.sqlite"), Missing::Create).await;
-    assert!(matches!(again, Err(StorageError::TooNew { found: 99, newest: 2 })));
+    assert!(matches!(again, Err(StorageError::TooNew { found: 99, newest: 3 })));
     let absent = Storage::open(dir.path().join("absent.sqlite"), Missing::Refuse).await;
     assert!(matches!(absent, Err(StorageError::Open { .. })));
 }
@@ -196,7 +200,9 @@ async fn a_database_of_the_first_schema_is_brought_forward() {
     let before = "CREATE TABLE schema_version (version BIGINT PRIMARY KEY); \
                   INSERT INTO schema_version VALUES (1); \
                   INSERT INTO streams (gateway, stream, contiguous, used_ms) \
-                  VALUES ('gw', -1, 5, 0);";
+                  VALUES ('gw', -1, 5, 0); \
+                  INSERT INTO sensor_days (gateway, sensor, date, quantity, revision, samples, \
+                  coverage, deviation, arrival) VALUES ('gw', 'old', 1, 1, 1, 24, 0.5, 1.5, 1);";
     sqlx::raw_sql(include_str!("migrations/0001_start.sql")).execute(&pool).await.unwrap();
     sqlx::raw_sql(before).execute(&pool).await.unwrap();
     pool.close().await;
@@ -205,6 +211,9 @@ async fn a_database_of_the_first_schema_is_brought_forward() {
     let applied = storage.apply_up("gw", &up([(7, day("a", 1, 1))]), NOW).await.unwrap();
     assert_eq!(applied.ack.up_to, 5);
     assert_eq!(applied.ack.received, [SeqRange { first: 7, last: 7 }]);
+    let days = storage.sensor_days(None, 10, 0).await.unwrap();
+    let before = SensorDay { samples: 24, features: None, ..day("old", 1, 1) };
+    assert_eq!(days[1].day, before, "without what the first schema did not know");
 }
 
 /// Sensor, date, revision.

@@ -1,7 +1,10 @@
 //! The bytes of each kind of record, frozen: what an earlier schema wrote, every later build reads.
 
 use super::*;
-use daywise_core::wire::{Item, Silence};
+use daywise_core::{
+    baseline::{DayPart, Drift, Reason, Subject},
+    wire::{Item, Silence},
+};
 
 use crate::store::{
     arrivals::Arrivals,
@@ -67,23 +70,23 @@ fn records_of_the_outbox_are_the_agreed_bytes() {
     let (key, first, second) = (keys::META_OUTBOX, keys::outbox(7), keys::outbox(8));
     let figures =
         OutboxValue { stream: 42, next: 9, floor: 3, bytes: 1000, evicted: 1, entries: 4 };
-    let day = Item::Day(commit(19_783, 1, 2).upload.unwrap());
-    let silence = Item::Silence(Silence {
-        sensor: "kitchen/temperature".into(),
-        quantity: Quantity::Temperature,
-        since: UtcMillis(1_710_000_000_000),
-        until: Some(UtcMillis(1_710_003_600_000)),
-        expected_every_ms: 60_000,
+    let reason =
+        Reason { subject: Subject::Part(DayPart::Night), deviate: 3.5, value: 24.5, usual: 21.25 };
+    let day = Item::Day(SensorDay {
+        reasons: [reason].into_iter().collect(),
+        drift: Some(Drift { drift: 1.25, feature: 0, per_day: 0.5, ends: Some(LocalDate(19_801)) }),
+        ..commit(19_783, 1, 2).upload.unwrap()
     });
+    let silence = Item::Silence(silence());
     let written = [
         seal_outbox("test", key, &figures).unwrap(),
         seal_outbox("test", &first, &day).unwrap(),
         seal_outbox("test", &second, &silence).unwrap(),
     ];
     let agreed = [
-        "7e69fc05022a0903e8070104",
-        "6e340d46020012726f6f6d2d312f74656d7065726174757265018eb50202020000003f010101010000a44100010000c03f",
-        "f33777780201136b69746368656e2f74656d70657261747572650180b08abfc4630180eac1c2c463c0a907",
+        "e06956c9032a0903e8070104",
+        "b851c3cc030012726f6f6d2d312f74656d7065726174757265018eb50202020000003f010101010000a44100010000c03f010000003f010000000060400000c4410000aa41010000a03f000000003f01b2b502",
+        "5a3cfe360301136b69746368656e2f74656d70657261747572650180b08abfc4630180eac1c2c463c0a907",
     ];
     assert_eq!(written.each_ref().map(|record| hex(record)), agreed);
     let [figures_record, day_record, silence_record] = &written;
@@ -98,8 +101,36 @@ fn records_of_the_outbox_of_schema_1_still_read() {
         OutboxValue { stream: 42, next: 9, floor: 3, bytes: 1000, evicted: 1, entries: 6 };
     assert_eq!(unseal_figures(keys::META_OUTBOX, &bytes("7807bcc2012a0903e80701")), Ok(figures));
     let day = "fcc0eea40112726f6f6d2d312f74656d7065726174757265018eb50202020000003f010101010000a44100010000c03f";
-    let upload = commit(19_783, 1, 2).upload.unwrap();
-    assert_eq!(unseal_item(&keys::outbox(7), &bytes(day)), Ok(Item::Day(upload)));
+    assert_eq!(unseal_item(&keys::outbox(7), &bytes(day)), Ok(Item::Day(without_score())));
+}
+
+#[test]
+fn records_of_the_outbox_of_schema_2_still_read() {
+    let figures =
+        OutboxValue { stream: 42, next: 9, floor: 3, bytes: 1000, evicted: 1, entries: 4 };
+    let records = [
+        "7e69fc05022a0903e8070104",
+        "6e340d46020012726f6f6d2d312f74656d7065726174757265018eb50202020000003f010101010000a44100010000c03f",
+        "f33777780201136b69746368656e2f74656d70657261747572650180b08abfc4630180eac1c2c463c0a907",
+    ];
+    assert_eq!(unseal_figures(keys::META_OUTBOX, &bytes(records[0])), Ok(figures));
+    assert_eq!(unseal_item(&keys::outbox(7), &bytes(records[1])), Ok(Item::Day(without_score())));
+    assert_eq!(unseal_item(&keys::outbox(8), &bytes(records[2])), Ok(Item::Silence(silence())));
+}
+
+/// A sensor-day as it was before it had a score, reasons and drift.
+fn without_score() -> SensorDay {
+    SensorDay { score: None, ..commit(19_783, 1, 2).upload.unwrap() }
+}
+
+fn silence() -> Silence {
+    Silence {
+        sensor: "kitchen/temperature".into(),
+        quantity: Quantity::Temperature,
+        since: UtcMillis(1_710_000_000_000),
+        until: Some(UtcMillis(1_710_003_600_000)),
+        expected_every_ms: 60_000,
+    }
 }
 
 #[test]

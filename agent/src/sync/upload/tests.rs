@@ -26,6 +26,9 @@ fn day(date: i32) -> Item {
         features: None,
         prediction: None,
         deviation: None,
+        score: None,
+        reasons: heapless::Vec::new(),
+        drift: None,
     })
 }
 
