@@ -14,11 +14,13 @@
 //! | [`train`] | sensor-days to a model, pure |
 //! | [`trainer`] | when to train |
 //! | [`rollout`] | the champion to the gateways |
+//! | [`cluster_mix`] | how gateways' days fall into the clusters, against the training's |
 //! | [`api`] | HTTP |
 
 pub mod api;
 pub mod broker;
 pub mod clock;
+pub mod cluster_mix;
 pub mod config;
 pub mod intake;
 pub mod rollout;

@@ -7,6 +7,7 @@ use std::{collections::HashMap, path::Path, time::Duration};
 use daywise_core::{
     features::{FeatureSet, Features},
     model,
+    predict::Prediction,
     quantity::Quantity,
     time::{LocalDate, UtcMillis},
     wire::{self, Ack, Desired, Entry, Item, Reported, SensorDay, SeqRange, Silence, Up},
@@ -387,5 +388,55 @@ async fn a_slow_subscriber_loses_none_of_a_burst() {
         }
     }
     feed.join().unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_days_fall_otherwise_than_the_trainings_stands_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(config(dir.path())).await;
+    let mut fleet = Gateway::connect("fleet", server.mqtt_port).await;
+    fleet.send("up", &up(1..=60)).await;
+    fleet.ack(60).await;
+    assert_eq!(server.request("POST", "/api/v1/train").await.0, 200);
+    let (_, gateways) = server.request("GET", "/api/v1/gateways").await;
+    assert_eq!(gateways[0]["cluster_mix"].as_array().unwrap().len(), 0, "{gateways}");
+    let (_, model) = server.request("GET", "/api/v1/models/1").await;
+    let family = &model["families"][0];
+    assert_eq!(family["cluster_sizes"], serde_json::json!([30, 30]), "even and odd days");
+    let ids = [0, 1].map(|place| family["clusters"][place]["id"].as_u64().unwrap());
+
+    // One gateway's days alternate as the training's did, the other's are all of one kind.
+    for (name, clusters) in [("alike", ids), ("other", [ids[1]; 2])] {
+        let predicted = |seq| {
+            let Entry { item: Item::Day(day), .. } = entry(seq) else { unreachable!() };
+            let cluster = u16::try_from(clusters[usize::from(seq % 2 == 1)]).unwrap();
+            let top = [].into_iter().collect();
+            let prediction =
+                Prediction { cluster, distance: 1.0, novelty: 0.5, top, model_version: 1 };
+            let date = LocalDate(19_060 - i32::try_from(seq % 10).unwrap());
+            let sensor = format!("hive{seq}/temperature");
+            let day = SensorDay { prediction: Some(prediction), sensor, date, ..day };
+            Entry { seq, item: Item::Day(day) }
+        };
+        let mut gateway = Gateway::connect(name, server.mqtt_port).await;
+        let entries = (1..=30).map(predicted).collect();
+        gateway.send("up", &Up { stream: 7, floor: 1, number: 1, entries }).await;
+        gateway.ack(30).await;
+    }
+    let (_, gateways) = server.request("GET", "/api/v1/gateways").await;
+    let mix = |place: usize| &gateways[place]["cluster_mix"][0];
+    assert_eq!(
+        (&gateways[0]["gateway"], &gateways[2]["gateway"]),
+        (&"alike".into(), &"other".into())
+    );
+    assert_eq!((&mix(0)["psi"], &mix(0)["state"]), (&0.0.into(), &"stable".into()), "{gateways}");
+    assert!(gateways[1]["cluster_mix"].as_array().unwrap().is_empty(), "{gateways}");
+    let other = mix(2);
+    assert_eq!((&other["quantity"], &other["set"]), (&"temperature".into(), &"moments/1".into()));
+    assert_eq!((&other["sensor_days"], &other["days"]), (&30.into(), &10.into()));
+    assert_eq!(other["state"], "shifted");
+    assert!(other["psi"].as_f64().unwrap() > 0.25, "{other}");
+    assert_eq!(other["most"]["expected"], 0.5);
     server.stop().await;
 }

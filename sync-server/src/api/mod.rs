@@ -12,15 +12,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::error;
 
 use crate::{
-    chain,
+    chain, clock,
+    cluster_mix::{self, FamilyMix},
     intake::Counters,
     session::Publisher,
-    storage::{Storage, StorageError, StoredDay, StoredSilence},
+    storage::{Gateway, Storage, StorageError, StoredDay, StoredSilence},
     topics::GatewayName,
     trainer::{TrainingError, Trainings},
 };
@@ -142,8 +143,23 @@ async fn model(State(api): State<Api>, Path(version): Path<u32>) -> Result<Respo
     }
 }
 
-async fn gateways(State(api): State<Api>) -> Result<Response, Failure> {
-    Ok(Json(api.storage.gateways().await?).into_response())
+/// A gateway, and how its days fall into the clusters.
+#[derive(Serialize)]
+struct GatewayShown {
+    #[serde(flatten)]
+    gateway: Gateway,
+    cluster_mix: Vec<FamilyMix>,
+}
+
+async fn gateways(State(api): State<Api>) -> Result<Json<Vec<GatewayShown>>, Failure> {
+    let gateways = api.storage.gateways().await?;
+    let names: Vec<&str> = gateways.iter().map(|gateway| gateway.gateway.as_str()).collect();
+    let mut mixes = cluster_mix::of_gateways(&api.storage, &names, clock::now()).await?;
+    let shown = gateways.into_iter().map(|gateway| {
+        let cluster_mix = mixes.remove(&gateway.gateway).unwrap_or_default();
+        GatewayShown { gateway, cluster_mix }
+    });
+    Ok(Json(shown.collect()))
 }
 
 #[derive(Deserialize)]

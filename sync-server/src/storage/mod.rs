@@ -5,6 +5,7 @@
 //! processes may use the file at once, so the command line works beside a running server. The
 //! SQL keeps to what PostgreSQL speaks too; only this file knows which database it is.
 
+mod clusters;
 mod gateways;
 mod intake;
 mod received;
@@ -23,6 +24,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+pub use clusters::ClusterDays;
 pub use gateways::{Gateway, GatewayDesired};
 pub use intake::{Applied, Tally};
 pub use received::Received;

@@ -5,7 +5,7 @@ use daywise_core::{
     features::{FeatureSet, Features},
     predict::Prediction,
     quantity::Quantity,
-    time::LocalDate,
+    time::{DAY_MS, LocalDate, UtcMillis},
     wire::SensorDay,
 };
 use serde::Serialize;
@@ -13,6 +13,10 @@ use serde_json::{Map, Value, json};
 use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 
 use super::{Doing as _, MAX_SENSOR_BYTES, Storage, StorageError, record};
+
+/// A date further ahead of the server's clock than this comes from a gateway whose clock is
+/// wrong.
+const MAX_AHEAD_DAYS: i32 = 2;
 
 /// Revisions go up; what is not a higher one changes nothing.
 const UPSERT: &str = "INSERT INTO sensor_days (gateway, sensor, date, quantity, revision, samples, \
@@ -85,6 +89,19 @@ impl Storage {
         .doing(doing)?;
         let date: Option<i64> = row.try_get(0).doing(doing)?;
         Ok(date.and_then(|date| i32::try_from(date).ok()).map(LocalDate))
+    }
+
+    /// The newest date with features that is no wrong clock's. If all lie ahead of `now`, it is the
+    /// server's clock that is wrong, or a replay: then simply the newest.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn last_date(&self, now: UtcMillis) -> Result<Option<LocalDate>, StorageError> {
+        let today = i32::try_from(now.0.div_euclid(DAY_MS)).unwrap_or(i32::MAX);
+        match self.newest_date(LocalDate(today).plus_days(MAX_AHEAD_DAYS)).await? {
+            Some(date) => Ok(Some(date)),
+            None => self.newest_date(LocalDate(i32::MAX)).await,
+        }
     }
 
     /// Features of the days from `from` to `to`, the newest `limit` of them, always in the same
