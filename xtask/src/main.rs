@@ -1,5 +1,6 @@
 //! Daywise's developer commands: `cargo xtask bench`, `cargo xtask chaos`, `cargo xtask cross`,
-//! `cargo xtask demo`, `cargo xtask dist`, `cargo xtask fuzz`, `cargo xtask soak`, `cargo xtask test`.
+//! `cargo xtask demo`, `cargo xtask dist`, `cargo xtask eval`, `cargo xtask fuzz`, `cargo xtask soak`,
+//! `cargo xtask test`.
 //!
 //! Exit codes: 0 ok, 1 failure, 2 usage. Reports go to stdout, progress and messages to stderr.
 
@@ -9,6 +10,7 @@ mod chaos;
 mod cross;
 mod demo;
 mod dist;
+mod eval;
 mod fuzz;
 mod http;
 mod process;
@@ -41,6 +43,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Builds packages, their sums and the list of what is in them.
     Dist(dist::DistArgs),
+    /// Judges the scores and clusters on labelled recordings, beside simple detectors.
+    Eval(eval::EvalArgs),
     /// Feeds every decoder with mutated messages; nothing may panic, grow or hang.
     Fuzz(fuzz::FuzzArgs),
     /// Lives through a month with many sensors; nothing may grow, or wear the flash.
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Command::Cross(args) => cross::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Dist(args) => dist::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Test(args) => test::run(&args),

@@ -15,7 +15,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::workspace;
+use crate::{
+    eval::recorded::{self, Comparison},
+    workspace,
+};
 
 /// The bare target that shows that the core needs no operating system.
 const BARE_TARGET: &str = "thumbv7em-none-eabihf";
@@ -58,7 +61,7 @@ const fn needed(name: &'static str, run: fn() -> anyhow::Result<Outcome>) -> Ste
 const QUICK: [Step; 3] =
     [step("format", format), step("clippy", clippy), step("unit tests", quick_tests)];
 
-const ALL: [Step; 14] = [
+const ALL: [Step; 15] = [
     needed("system packages", system::packages),
     needed("rust targets", system::targets),
     step("format", format),
@@ -68,6 +71,7 @@ const ALL: [Step; 14] = [
     step("end-to-end tests", end_to_end_tests),
     step("chaos", short_chaos),
     step("soak", short_soak),
+    step("scores", recorded_scores),
     step("core without std", bare_core),
     step("fuzz targets", fuzz_targets),
     step("documentation", documentation),
@@ -213,6 +217,16 @@ fn short_soak() -> anyhow::Result<Outcome> {
         programs: Some(workspace::target_dir()?.join("debug")),
     })?;
     Ok(Outcome::Passed)
+}
+
+/// Whether scores and clusters are as good as recorded, where the recordings are at hand.
+fn recorded_scores() -> anyhow::Result<Outcome> {
+    let programs = workspace::target_dir()?.join("debug");
+    Ok(match recorded::check(&programs)? {
+        Comparison::Kept => Outcome::Passed,
+        Comparison::Noted(note) => Outcome::Noted(note),
+        Comparison::Worse(what) => Outcome::Failed(what),
+    })
 }
 
 fn bare_core() -> anyhow::Result<Outcome> {
