@@ -27,45 +27,76 @@ pub(crate) struct Target {
     needs: Vec<(&'static str, &'static str)>,
 }
 
+/// What Debian calls an architecture, and what links and runs its programs elsewhere.
+#[derive(Clone, Copy, Debug)]
+struct Architecture {
+    name: &'static str,
+    debian: &'static str,
+    linker: &'static str,
+    compiler_package: &'static str,
+    emulator: &'static str,
+    /// Where its C library is.
+    libraries: &'static str,
+}
+
+const ARCHITECTURES: [Architecture; 3] = [
+    Architecture {
+        name: "x86_64",
+        debian: "amd64",
+        linker: "x86_64-linux-gnu-gcc",
+        compiler_package: "gcc-x86-64-linux-gnu",
+        emulator: "qemu-x86_64-static",
+        libraries: "/usr/x86_64-linux-gnu",
+    },
+    Architecture {
+        name: "aarch64",
+        debian: "arm64",
+        linker: "aarch64-linux-gnu-gcc",
+        compiler_package: "gcc-aarch64-linux-gnu",
+        emulator: "qemu-aarch64-static",
+        libraries: "/usr/aarch64-linux-gnu",
+    },
+    Architecture {
+        name: "armv7",
+        debian: "armhf",
+        linker: "arm-linux-gnueabihf-gcc",
+        compiler_package: "gcc-arm-linux-gnueabihf",
+        emulator: "qemu-arm-static",
+        libraries: "/usr/arm-linux-gnueabihf",
+    },
+];
+
 impl Target {
     /// The target of those boards.
     pub(crate) fn new(triple: &str, boards: &[Board]) -> anyhow::Result<Self> {
         let budget_mb = boards.iter().map(|board| board.budget.binary_mb).min();
         let budget_mb = budget_mb.with_context(|| format!("no board names {triple}"))?;
-        let [architecture, _, _, environment] = *triple.split('-').collect::<Vec<_>>() else {
+        let [name, _, "linux", environment] = *triple.split('-').collect::<Vec<_>>() else {
             bail!("{triple} is not a target of Linux that is known here");
         };
-        let (debian, emulator, prefix, compiler) = match architecture {
-            "x86_64" => ("amd64", "qemu-x86_64-static", "x86_64-linux-gnu", "gcc-x86-64-linux-gnu"),
-            "aarch64" => {
-                ("arm64", "qemu-aarch64-static", "aarch64-linux-gnu", "gcc-aarch64-linux-gnu")
-            }
-            "armv7" => {
-                ("armhf", "qemu-arm-static", "arm-linux-gnueabihf", "gcc-arm-linux-gnueabihf")
-            }
-            _ => bail!("{triple}: how to link and to run it is not known here"),
-        };
-        let is_static = environment.starts_with("musl");
+        let architecture = ARCHITECTURES.iter().find(|architecture| architecture.name == name);
+        let architecture = architecture
+            .with_context(|| format!("{triple}: how to link and run it is not known here"))?;
+        let (is_static, is_native) = (environment.starts_with("musl"), name == NATIVE);
         let mut needs = Vec::new();
-        let linker = match (is_static, architecture == NATIVE) {
+        let mut linker = None;
+        if is_static {
             // Nothing of the agent is written in C, so that Rust's own linker and musl do.
-            (true, _) => Some("rust-lld"),
-            (false, true) => None,
-            (false, false) => {
-                let linker = linker_of(prefix);
-                needs.push((linker, compiler));
-                Some(linker)
-            }
-        };
+            linker = Some("rust-lld");
+        } else if !is_native {
+            linker = Some(architecture.linker);
+            needs.push((architecture.linker, architecture.compiler_package));
+        }
         let mut runner = Vec::new();
-        if architecture != NATIVE {
-            needs.push((emulator, "qemu-user-static"));
-            runner.push(emulator.to_owned());
-            if !is_static {
-                runner.extend(["-L".to_owned(), format!("/usr/{prefix}")]);
-            }
+        if !is_native {
+            needs.push((architecture.emulator, "qemu-user-static"));
+            runner.push(architecture.emulator.to_owned());
+        }
+        if !is_native && !is_static {
+            runner.extend(["-L".to_owned(), architecture.libraries.to_owned()]);
         }
         let budget_bytes = u64::from(budget_mb) * 1_000_000;
+        let debian = architecture.debian;
         Ok(Self { triple: triple.into(), budget_bytes, debian, linker, runner, needs })
     }
 
@@ -102,14 +133,6 @@ impl Target {
     /// Where cargo puts its programs, below the folder that it builds into.
     pub(super) fn folder(&self, target_dir: &Path, profile: &str) -> PathBuf {
         target_dir.join(&self.triple).join(profile)
-    }
-}
-
-fn linker_of(prefix: &str) -> &'static str {
-    match prefix {
-        "aarch64-linux-gnu" => "aarch64-linux-gnu-gcc",
-        "arm-linux-gnueabihf" => "arm-linux-gnueabihf-gcc",
-        _ => "x86_64-linux-gnu-gcc",
     }
 }
 
