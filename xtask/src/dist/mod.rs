@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: everything that is given away, in `target/dist/`: for each target of the
+//! `cargo xtask dist`: everything that is given away, in `target/packages/`: for each target of the
 //! boards a tarball, for each of Debian's architectures a package, their sums and what is in them.
 //!
 //! Only data decides what is in a package: the boards' files (limits of the service), `configs/`
@@ -60,7 +60,7 @@ pub(crate) struct Parts {
 
 /// Builds all of it.
 pub(crate) fn run(args: &DistArgs) -> anyhow::Result<()> {
-    let out = workspace::target_dir()?.join("dist");
+    let out = workspace::target_dir()?.join("packages");
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let pages = pages::write()?;
     let mut written = Vec::new();
