@@ -50,7 +50,7 @@ pub(super) fn figures(set: &Set<'_>) -> anyhow::Result<Vec<Row>> {
             Some(Day { device, channel, scored, label })
         })
         .collect();
-    let lead = smallest_lead(set, &days).map(f64::from);
+    let lead = smallest_lead(&days, |what| set.say(what)).map(f64::from);
     Ok(vec![
         set.row("temperature-fault days, AUC", fault_auc(&days)).at_least(0.99).quoted(0.99),
         set.row("battery drift, least days of warning", lead).at_least(LEAD_DAYS),
@@ -69,7 +69,7 @@ fn fault_auc(days: &[Day<'_>]) -> Option<f64> {
 
 /// Days from the first warning to the first day that is not healthy, of the device that has the
 /// fewest. A device without a warning gets one after its last day.
-fn smallest_lead(set: &Set<'_>, days: &[Day<'_>]) -> Option<i32> {
+fn smallest_lead(days: &[Day<'_>], say: impl Fn(&str)) -> Option<i32> {
     let mut devices = BTreeMap::<&str, Vec<&Day<'_>>>::new();
     for day in days.iter().filter(|day| day.channel == BATTERY) {
         devices.entry(day.device).or_default().push(day);
@@ -80,14 +80,14 @@ fn smallest_lead(set: &Set<'_>, days: &[Day<'_>]) -> Option<i32> {
             days.iter().filter(|day| is(day)).map(|day| day.scored.day).collect()
         };
         let Some(failed) = dates(|day| day.label != HEALTHY).first().copied() else {
-            set.say(&format!("{device} never fails"));
+            say(&format!("{device} never fails"));
             continue;
         };
         let warned = dates(|day| day.scored.drift >= WARNING).first().copied();
         let after_all = || dates(|_| true).last().and_then(|last| last.tomorrow().ok());
         let lead = (failed - warned.or_else(after_all)?).get_days();
         let said = warned.map_or_else(|| "no warning".to_owned(), |day| format!("warned {day}"));
-        set.say(&format!("{device}: {said}, failed {failed}"));
+        say(&format!("{device}: {said}, failed {failed}"));
         least = Some(least.map_or(lead, |least: i32| least.min(lead)));
     }
     least
@@ -98,4 +98,71 @@ fn false_warnings(days: &[Day<'_>]) -> Option<f64> {
         days.iter().filter(|day| day.channel != BATTERY && day.label == HEALTHY).collect();
     let warnings = healthy.iter().filter(|day| day.scored.drift >= WARNING).count();
     (!healthy.is_empty()).then(|| warnings as f64 * PER_SENSOR_DAYS / healthy.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A channel's days from 1 March on: each its label, its drift and its score.
+    fn days(sensor: &str, days: &[(&'static str, f64, f64)]) -> Vec<(ScoredDay, &'static str)> {
+        let first = jiff::civil::date(2024, 3, 1);
+        let dates = first.series(jiff::Span::new().days(1));
+        let scored = |(date, (label, drift, score)): (Date, &(&'static str, f64, f64))| {
+            let (drift, score) = (*drift, *score);
+            (ScoredDay { sensor: sensor.into(), day: date, drift, score }, *label)
+        };
+        dates.zip(days).map(scored).collect()
+    }
+
+    fn labelled<'a>(days: &'a [(ScoredDay, &'static str)]) -> Vec<Day<'a>> {
+        days.iter()
+            .map(|(scored, label)| {
+                let (device, channel) = scored.sensor.rsplit_once('/').unwrap();
+                Day { device, channel, scored, label }
+            })
+            .collect()
+    }
+
+    const FINE: (&str, f64, f64) = (HEALTHY, 0.2, 0.1);
+    const WARNED: (&str, f64, f64) = (HEALTHY, 1.0, 0.1);
+    const BROKEN: (&str, f64, f64) = (FAULT, 2.0, 0.9);
+
+    #[test]
+    fn the_mote_that_was_warned_of_last_counts() {
+        let early = days("a/voltage", &[FINE, WARNED, FINE, FINE, BROKEN, BROKEN]);
+        let late = days("b/voltage", &[FINE, FINE, FINE, WARNED, BROKEN]);
+        let never = days("c/voltage", &[FINE, WARNED, FINE]);
+        let other = days("b/humidity", &[BROKEN]);
+        let lead = |parts: &[Vec<(ScoredDay, &'static str)>]| {
+            smallest_lead(&labelled(&parts.concat()), |_| ())
+        };
+        assert_eq!(lead(std::slice::from_ref(&early)), Some(3));
+        assert_eq!(lead(&[early, late, never.clone(), other]), Some(1));
+        assert_eq!(lead(&[never]), None, "it does not fail");
+    }
+
+    #[test]
+    fn without_a_warning_it_is_too_late() {
+        let silent = (FAULT, 0.9, 0.9);
+        let days = days("a/voltage", &[FINE, silent, silent]);
+        assert_eq!(smallest_lead(&labelled(&days), |_| ()), Some(-2));
+    }
+
+    #[test]
+    fn warnings_are_false_on_healthy_days_of_all_but_the_battery() {
+        let days = [
+            days("a/humidity", &[FINE, WARNED, FINE, FINE, BROKEN]),
+            days("a/voltage", &[WARNED, WARNED]),
+        ]
+        .concat();
+        assert_eq!(false_warnings(&labelled(&days)), Some(15.0));
+        assert_eq!(false_warnings(&[]), None);
+    }
+
+    #[test]
+    fn a_day_that_is_neither_healthy_nor_failed_is_left_out() {
+        let days = days("a/temperature", &[FINE, BROKEN, ("temp_partial", 0.0, 1.0)]);
+        assert_eq!(fault_auc(&labelled(&days)), Some(1.0));
+    }
 }
