@@ -3,7 +3,8 @@
 //! Two things are asked of a day: how far is it from every known kind of day (the model's
 //! distance), and how far from what this sensor usually does (the gateway's deviation)? Novelty
 //! alone cannot rank, because it ends at 1. Each is taken relative to the median sensor-day of
-//! the same quantity, and the score is their geometric mean: 1 is an ordinary day, 4 is four
+//! the same quantity (a deviation grows with the logarithm of strangeness, so that three more are
+//! ten times as much), and the score is their geometric mean: 1 is an ordinary day, 4 is four
 //! times as far out. A sensor without enough days of its own counts as ordinary in that. Both
 //! parts are causal: the gateway said them when the day closed. Days before the first model are
 //! not ranked: half of the question was not asked of them.
@@ -13,6 +14,9 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// A deviation that is this much larger is ten times as strange.
+const DECADE: f64 = 3.0;
 
 /// A sensor-day as the server's API tells it.
 #[derive(Clone, Debug, Deserialize)]
@@ -86,12 +90,16 @@ pub(super) fn rank(days: &[SensorDay]) -> Vec<Unusual> {
         (Some(value), Some(&median)) if median > 0.0 => value / median,
         _ => 1.0,
     };
+    let more = |value: Option<f64>, median: Option<&f64>| match (value, median) {
+        (Some(value), Some(&median)) => libm::exp10((value - median) / DECADE),
+        _ => 1.0,
+    };
     let mut ranking: Vec<(f64, bool, &SensorDay)> = days
         .iter()
         .filter_map(|day| {
             let distance = day.prediction.as_ref()?.distance;
             let far = times(Some(distance), distances.get(&day.quantity));
-            let odd = times(day.deviation, deviations.get(&day.quantity));
+            let odd = more(day.deviation, deviations.get(&day.quantity));
             Some(((far * odd).sqrt(), odd > far, day))
         })
         .collect();
@@ -278,13 +286,13 @@ mod tests {
             day("a", "2024-01-01", 1.0, Some(2.0)),
             day("a", "2024-01-02", 1.0, Some(2.0)),
             day("b", "2024-01-01", 9.0, Some(2.0)),
-            day("c", "2024-01-01", 4.0, Some(18.0)),
+            day("c", "2024-01-01", 4.0, Some(2.0 + DECADE * 9.0_f64.log10())),
             day("d", "2024-01-01", 1.0, None),
         ];
         let ranking = rank(&days);
         let order: Vec<&str> = ranking.iter().map(|day| day.sensor.as_str()).collect();
         assert_eq!(order, ["c", "b", "a", "a", "d"]);
-        assert_eq!(ranking[0].score, 6.0, "4 and 9 times the median");
+        assert!((ranking[0].score - 6.0).abs() < 1e-9, "4 and 9 times the median");
         assert_eq!(ranking[2].score, 1.0, "an ordinary day");
         assert_eq!(
             ranking[1].why,
