@@ -44,9 +44,10 @@ class Connection(spb.Client):
 
 
 class Watcher(spb.Client):
-    """Another host that listens: what it has heard, the broker has given to the agent too."""
+    """Another host that listens: what it has heard, the broker has given to the agent too. Of data
+    it hears one node's, whose metrics go by their names; it keeps no others' aliases."""
 
-    def __init__(self, sent):
+    def __init__(self, sent, named):
         super().__init__()
         self._heard, self._changed = {}, threading.Condition()
         any_level, subscribed = spb.SINGLE_LEVEL_WILDCARD, threading.Semaphore(0)
@@ -54,6 +55,8 @@ class Watcher(spb.Client):
         topics = [
             spb.Topic(GROUP, spb.MessageType.NDEATH, any_level),
             spb.Topic(GROUP, spb.MessageType.DBIRTH, any_level, any_level),
+            spb.Topic(GROUP, spb.MessageType.NDATA, named),
+            spb.Topic(GROUP, spb.MessageType.DDATA, named, any_level),
         ]
         for topic in topics:
             self.subscribe(topic, spb.QoS.AT_LEAST_ONCE, self._take)

@@ -5,6 +5,7 @@ from sent import Sent
 from sparkplug_node import GROUP, REBIRTH, Node, Watcher
 
 ROUNDS = 5
+NAMED = "Line2"
 MINUTE_MS = 60_000
 Type = spb.DataType
 
@@ -85,11 +86,11 @@ def by_its_parts(sent, watcher):
 
 def by_the_ready_made_class(sent, watcher):
     """A node as the library runs it: names with every value."""
-    name, device, commands = "Line2", "Cooler", []
+    name, device, commands = NAMED, "Cooler", []
 
     def metric(of, name, datatype, value):
         at_ms = sent.now_ms()
-        sent.reading("/".join([GROUP, "Line2", *of, name]), value, at_ms)
+        sent.reading("/".join([GROUP, NAMED, *of, name]), value, at_ms)
         return spb.Metric(at_ms, name, datatype, value=value)
 
     def speed(number):
@@ -108,6 +109,10 @@ def by_the_ready_made_class(sent, watcher):
     for number in range(1, ROUNDS):
         node.update(speed(number))
         node.update_device(device, air(number))
+    # The library lets go of what it has not sent when it disconnects, and the will is heard all
+    # the same.
+    watcher.wait_for(spb.MessageType.NDATA, name, times=ROUNDS - 1)
+    watcher.wait_for(spb.MessageType.DDATA, name, times=ROUNDS - 1)
     node.disconnect()
     watcher.wait_for(spb.MessageType.NDEATH, name)
     assert not commands, "nothing was missing"
@@ -115,7 +120,7 @@ def by_the_ready_made_class(sent, watcher):
 
 def main():
     sent = Sent()
-    watcher = Watcher(sent)
+    watcher = Watcher(sent, NAMED)
     by_its_parts(sent, watcher)
     by_the_ready_made_class(sent, watcher)
     watcher.disconnect()
