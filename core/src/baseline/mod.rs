@@ -9,7 +9,7 @@
 //! | `scale.rs` | evidence on the scale of the sensor's own ordinary days |
 //! | `episode.rs` | one alarm for one episode |
 //! | `live.rs` | all of that at each reading: the live score |
-//! | `verdict.rs` | all of that for a day: its score and the reasons |
+//! | `verdict.rs`, `reasons.rs` | all of that for a day: its score, and why |
 //! | `trend.rs` | slow drift |
 //!
 //! A day teaches once, when it first closes, from its sorted chunk; so what is known does not
@@ -24,6 +24,7 @@ mod episode;
 mod figures;
 mod hours;
 mod live;
+mod reasons;
 mod running;
 mod scale;
 #[cfg(test)]
@@ -37,8 +38,9 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 pub use live::Live;
+pub use reasons::{DayPart, MAX_REASONS, Reason, Subject};
 pub use trend::{DRIFTS, Drift};
-pub use verdict::{DayPart, MAX_REASONS, Reason, Subject, Verdict, day_score};
+pub use verdict::{Verdict, day_score};
 
 use self::{
     figures::Figures,

@@ -1,6 +1,6 @@
 //! A sensor's readings one after the other: what each says of how the sensor is doing.
 //!
-//! Five pieces of evidence, each a number that grows with strangeness and needs fixed memory:
+//! Six pieces of evidence, each a number that grows with strangeness and needs fixed memory:
 //!
 //! | evidence | says | sees |
 //! |---|---|---|
