@@ -39,9 +39,11 @@ impl Scaling {
             let (mean, spread) = spread?;
             let shape = (f64::from(value?) - mean) / spread;
             let peaked = libm::copysign(shape.abs() * libm::sqrt(shape.abs()), shape);
+            // What f32 cannot hold is as far as it goes: missing would bring the day nearer.
+            let most = f64::from(f32::MAX);
             #[expect(clippy::cast_possible_truncation, reason = "coordinates are f32")]
-            let coordinate = if spread > 0.0 { peaked as f32 } else { 0.0 };
-            coordinate.is_finite().then_some(coordinate)
+            let coordinate = peaked.clamp(-most, most) as f32;
+            Some(if spread > 0.0 { coordinate } else { 0.0 })
         });
         coordinates
     }
@@ -117,6 +119,15 @@ mod tests {
         assert!(hours(&flat).iter().all(|hour| *hour == 0.0));
         let zero = Scaling::Shape.coordinates(&day(core::iter::repeat_n(0.0, 24)));
         assert!(hours(&zero).iter().all(|hour| *hour == 0.0));
+    }
+
+    #[test]
+    fn an_hour_out_of_all_bounds_stays_a_coordinate() {
+        let mut features = day((0..24).map(f64::from));
+        features.replace(1, |_| Some(f32::MAX));
+        let far = Scaling::Shape.coordinates(&features);
+        assert!(far.get(0).is_some_and(|hour| hour > 1e30), "{:?}", far.get(0));
+        assert_eq!(far.observed(), features.observed());
     }
 
     #[test]
