@@ -14,6 +14,7 @@
 
 mod lines;
 mod refused;
+mod sensors;
 
 use std::{
     io,
@@ -31,6 +32,7 @@ use daywise_core::{
 
 pub use lines::{Line, Lines, MAX_LINE_BYTES, Record};
 pub use refused::{MAX_ROWS_SHOWN, RefusedRows, Shown};
+pub use sensors::FileSensors;
 
 use crate::calendar::Calendar;
 

@@ -29,9 +29,9 @@ fn main() {
     let mut baseline = Baseline::default();
     for number in 0..30 {
         let chunk = Chunk::new(LocalDay::utc(LocalDate(number)), day(number));
-        let set = FeatureSet::Profile1;
-        let closed = ClosedDay::new(&chunk, Quantity::Temperature, set, &mut baseline, None);
-        assert!(closed.is_some_and(|closed| closed.is_learnt), "a full day");
+        let Ok(features) = FeatureSet::Profile1.extract(&chunk) else { continue };
+        let closed = ClosedDay::new(&chunk, features, Quantity::Temperature, &mut baseline, None);
+        assert!(closed.is_learnt, "a full day");
     }
     let days: Vec<(LocalDay, Vec<Sample>)> =
         (30..37).map(|number| (LocalDay::utc(LocalDate(number)), day(number))).collect();

@@ -226,7 +226,7 @@ impl Collector {
     /// What is known of one sensor.
     #[must_use]
     pub fn sensor(&self, sensor: SensorIx) -> Option<&SensorState> {
-        self.sensors.get(usize::try_from(sensor.0).ok()?)
+        self.sensors.get(sensor.place())
     }
 
     /// Gives a new sensor its number.
@@ -334,7 +334,7 @@ impl Collector {
     }
 
     fn sensor_mut(&mut self, sensor: SensorIx) -> Option<&mut SensorState> {
-        self.sensors.get_mut(usize::try_from(sensor.0).ok()?)
+        self.sensors.get_mut(sensor.place())
     }
 
     /// When late readings that come at `now` are taken to be all there.

@@ -3,7 +3,7 @@
 use crate::{
     baseline::{Baseline, Verdict, day_score},
     chunk::Chunk,
-    features::{FeatureSet, Features},
+    features::Features,
     model::Model,
     predict::Prediction,
     quantity::Quantity,
@@ -25,23 +25,21 @@ pub struct ClosedDay {
 }
 
 impl ClosedDay {
-    /// Makes of a day what there is to make; the baseline learns it, unless it has learnt it or a
-    /// later one before. The chunk is of what is learnt of the quantity. `None` if it has too few
-    /// readings to be described.
+    /// Makes of a day and its features what there is to make; the baseline learns it, unless it has
+    /// learnt it or a later one before. The chunk is of what is learnt of the quantity.
     #[must_use]
     pub fn new(
         chunk: &Chunk,
+        features: Features,
         quantity: Quantity,
-        set: FeatureSet,
         baseline: &mut Baseline,
         model: Option<&Model>,
-    ) -> Option<Self> {
-        let features = set.extract(chunk).ok()?;
-        let prediction = model
-            .and_then(|model| Some(model.family(quantity, set)?.predict(&features, model.version)));
+    ) -> Self {
+        let family = model.and_then(|model| Some((model, model.family(quantity, features.set())?)));
+        let prediction = family.map(|(model, family)| family.predict(&features, model.version));
         let (verdict, is_learnt) = baseline.take(chunk, &features);
         let novelty = prediction.as_ref().map(|prediction| prediction.novelty);
         let score = day_score(verdict.as_ref(), novelty);
-        Some(Self { features, prediction, verdict, score, is_learnt })
+        Self { features, prediction, verdict, score, is_learnt }
     }
 }

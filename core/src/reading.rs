@@ -18,6 +18,14 @@ pub struct Sample {
 #[serde(transparent)]
 pub struct SensorIx(pub u32);
 
+impl SensorIx {
+    /// Its place in a list of all sensors.
+    #[must_use]
+    pub fn place(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
 /// One value from one sensor at one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {

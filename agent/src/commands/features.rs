@@ -4,7 +4,7 @@
 //! a file may list its sensors and days in any order.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -15,14 +15,14 @@ use daywise_core::{
     features::FeatureSet,
     quantity::Quantity,
     reading::{Refusal, Sample, check_value},
-    time::{LocalDate, UtcMillis},
+    time::LocalDate,
 };
 use serde::Serialize;
 
 use super::{CommandError, output::Output, parse_quantity, report};
 use crate::{
     calendar::Calendar,
-    csv_input::{CsvReadings, RefusedRows, Shown},
+    csv_input::{CsvReadings, FileSensors, RefusedRows, Shown},
 };
 
 /// A batch describes each day once; only the running agent revises.
@@ -109,56 +109,36 @@ struct SensorDays {
     days: BTreeMap<LocalDate, Vec<Sample>>,
 }
 
-/// All sensors, found by id; consecutive rows of one sensor need no lookup.
-#[derive(Default)]
-struct Sensors {
-    by_id: HashMap<String, usize>,
-    all: Vec<SensorDays>,
-    last: usize,
-}
-
-impl Sensors {
-    fn of(&mut self, id: &str, quantity: Option<Quantity>) -> Option<&mut SensorDays> {
-        if self.all.get(self.last).is_none_or(|sensor| sensor.id != id) {
-            self.last = match self.by_id.get(id) {
-                Some(&place) => place,
-                None => {
-                    let quantity = quantity.unwrap_or_else(|| Quantity::infer(id));
-                    let days = BTreeMap::new();
-                    self.by_id.insert(id.to_owned(), self.all.len());
-                    self.all.push(SensorDays { id: id.to_owned(), quantity, days });
-                    self.all.len() - 1
-                }
-            };
-        }
-        self.all.get_mut(self.last)
-    }
-}
-
 fn collect(
     mut readings: CsvReadings,
     quantity: Option<Quantity>,
 ) -> Result<(Vec<SensorDays>, u64, RefusedRows), CommandError> {
-    let mut sensors = Sensors::default();
+    let mut sensors = FileSensors::new(quantity);
+    let mut days: Vec<BTreeMap<LocalDate, Vec<Sample>>> = Vec::new();
     let mut calendar = readings.calendar().clone();
     while let Some(row) = readings.next_row().map_err(CommandError::Input)? {
         let (line, at, value) = (row.line, row.at, row.value);
-        let Some(sensor) = sensors.of(row.sensor, quantity) else { continue };
-        match check_value(sensor.quantity, value) {
-            Ok(()) => keep(sensor, &mut calendar, at, value),
-            Err(reason) => readings.refuse(line, reason, Shown(&value.to_string())),
+        let (sensor, quantity) = sensors.of(row.sensor);
+        if let Err(reason) = check_value(quantity, value) {
+            readings.refuse(line, reason, Shown(&value.to_string()));
+            continue;
+        }
+        if days.len() <= sensor.place() {
+            days.resize_with(sensor.place() + 1, BTreeMap::new);
+        }
+        let date = calendar.day_of(at).date;
+        if let Some(days) = days.get_mut(sensor.place()) {
+            days.entry(date).or_default().push(Sample { at, value });
         }
     }
     let (rows, refused) = readings.finish().map_err(CommandError::Input)?;
-    let mut all = sensors.all;
-    all.retain(|sensor| !sensor.days.is_empty());
+    let all = sensors.into_all().into_iter().zip(days);
+    let mut all: Vec<SensorDays> = all
+        .filter(|(_, days)| !days.is_empty())
+        .map(|((id, quantity), days)| SensorDays { id, quantity, days })
+        .collect();
     all.sort_by(|one, other| one.id.cmp(&other.id));
     Ok((all, rows, refused))
-}
-
-fn keep(sensor: &mut SensorDays, calendar: &mut Calendar, at: UtcMillis, value: f64) {
-    let date = calendar.day_of(at).date;
-    sensor.days.entry(date).or_default().push(Sample { at, value });
 }
 
 fn write(

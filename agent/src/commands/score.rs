@@ -6,7 +6,7 @@
 //! 24 bytes each, because a file may list its sensors in any order.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::PathBuf,
 };
@@ -27,7 +27,7 @@ use serde::Serialize;
 use super::{CommandError, output::Output, parse_quantity, predict::read_model, report};
 use crate::{
     calendar::Calendar,
-    csv_input::{CsvReadings, RefusedRows, Shown},
+    csv_input::{CsvReadings, FileSensors, RefusedRows, Shown},
 };
 
 const READING_COLUMNS: [&str; 4] = ["ts", "sensor_id", "value", "score"];
@@ -140,34 +140,19 @@ impl Recording {
     fn read(args: &ScoreArgs) -> Result<Self, CommandError> {
         let readings = CsvReadings::open(&args.csv, args.timezone.clone());
         let mut readings = readings.map_err(CommandError::Input)?;
-        let (mut rows, mut sensors) = (Vec::new(), Vec::new());
-        let mut by_id: HashMap<String, SensorIx> = HashMap::new();
+        let (mut rows, mut sensors) = (Vec::new(), FileSensors::new(args.quantity));
         while let Some(row) = readings.next_row().map_err(CommandError::Input)? {
             let (line, at, value) = (row.line, row.at, row.value);
-            let known = by_id.get(row.sensor).copied();
-            let (id, quantity) = match known.and_then(|ix| sensors.get(place(ix))) {
-                Some((_, quantity)) => (None, *quantity),
-                None => {
-                    let quantity = args.quantity.unwrap_or_else(|| Quantity::infer(row.sensor));
-                    (Some(row.sensor.to_owned()), quantity)
-                }
-            };
-            if let Err(reason) = check_value(quantity, value) {
-                readings.refuse(line, reason, Shown(&value.to_string()));
-                continue;
+            let (sensor, quantity) = sensors.of(row.sensor);
+            match check_value(quantity, value) {
+                Ok(()) => rows.push(Row { at, sensor, value }),
+                Err(reason) => readings.refuse(line, reason, Shown(&value.to_string())),
             }
-            let sensor =
-                known.unwrap_or(SensorIx(u32::try_from(sensors.len()).unwrap_or(u32::MAX)));
-            if let Some(id) = id {
-                by_id.insert(id.clone(), sensor);
-                sensors.push((id, quantity));
-            }
-            rows.push(Row { at, sensor, value });
         }
         let (count, refused) = readings.finish().map_err(CommandError::Input)?;
         // Stable, so that of several values for an instant the first in the file counts.
         rows.sort_by_key(|row| row.at);
-        Ok(Self { rows, sensors, count, refused })
+        Ok(Self { rows, sensors: sensors.into_all(), count, refused })
     }
 }
 
@@ -182,6 +167,8 @@ struct Replay {
     open: BTreeMap<SensorIx, Vec<Sample>>,
     readings_out: Output,
     days_out: Option<Output>,
+    /// Those with a reading.
+    seen: BTreeSet<SensorIx>,
     readings: u64,
     sensor_days: u64,
     drifting: u64,
@@ -213,6 +200,7 @@ impl Replay {
             open: BTreeMap::new(),
             readings_out,
             days_out,
+            seen: BTreeSet::new(),
             readings: 0,
             sensor_days: 0,
             drifting: 0,
@@ -235,10 +223,11 @@ impl Replay {
         }
         self.collector.accept(at, &day, reading);
         self.open.entry(sensor).or_default().push(reading.sample);
+        self.seen.insert(sensor);
         self.readings += 1;
         // Before anything is known nothing is strange.
         let score = self.collector.sensor(sensor).and_then(|state| state.live_score).unwrap_or(0.0);
-        let id = self.sensors.get(place(sensor)).map_or("", |(id, _)| id.as_str());
+        let id = self.sensors.get(sensor.place()).map_or("", |(id, _)| id.as_str());
         let (at, value, score) = (at.to_string(), value.to_string(), score.to_string());
         self.readings_out.row([at.as_str(), id, &value, &score])?;
         Ok(Ok(()))
@@ -246,13 +235,13 @@ impl Replay {
 
     fn close(&mut self, day: LocalDay) -> Result<(), CommandError> {
         for (sensor, samples) in std::mem::take(&mut self.open) {
-            let Some((id, quantity)) = self.sensors.get(place(sensor)) else { continue };
+            let Some((id, quantity)) = self.sensors.get(sensor.place()) else { continue };
             let Some(state) = self.collector.sensor(sensor) else { continue };
             let mut baseline = state.baseline.clone();
             let chunk = Chunk::new(day, samples).learnt_as(*quantity);
-            let closed =
-                ClosedDay::new(&chunk, *quantity, self.set, &mut baseline, self.model.as_ref());
-            let Some(closed) = closed else { continue };
+            let Ok(features) = self.set.extract(&chunk) else { continue };
+            let model = self.model.as_ref();
+            let closed = ClosedDay::new(&chunk, features, *quantity, &mut baseline, model);
             self.sensor_days += 1;
             let drift = closed.verdict.as_ref().and_then(|verdict| verdict.drift);
             let drift = drift.map_or(0.0, |drift| drift.drift);
@@ -285,13 +274,9 @@ impl Replay {
             rows,
             readings: self.readings,
             refused,
-            sensors: self.sensors.len(),
+            sensors: self.seen.len(),
             sensor_days: self.sensor_days,
             drifting: self.drifting,
         })
     }
-}
-
-fn place(sensor: SensorIx) -> usize {
-    usize::try_from(sensor.0).unwrap_or(usize::MAX)
 }

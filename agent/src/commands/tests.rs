@@ -28,6 +28,12 @@ struct PredictCli {
     args: PredictArgs,
 }
 
+#[derive(Debug, Parser)]
+struct ScoreCli {
+    #[command(flatten)]
+    args: ScoreArgs,
+}
+
 fn run_features(arguments: &[&str]) -> Result<features::FeaturesSummary, CommandError> {
     let all = ["features"].into_iter().chain(arguments.iter().copied());
     features::run(&FeaturesCli::try_parse_from(all).unwrap().args)
@@ -36,6 +42,11 @@ fn run_features(arguments: &[&str]) -> Result<features::FeaturesSummary, Command
 fn run_predict(arguments: &[&str]) -> Result<predict::PredictSummary, CommandError> {
     let all = ["predict"].into_iter().chain(arguments.iter().copied());
     predict::run(&PredictCli::try_parse_from(all).unwrap().args)
+}
+
+fn run_score(arguments: &[&str]) -> Result<score::ScoreSummary, CommandError> {
+    let all = ["score"].into_iter().chain(arguments.iter().copied());
+    score::run(&ScoreCli::try_parse_from(all).unwrap().args)
 }
 
 fn text_of(path: &Path) -> &str {
@@ -181,6 +192,62 @@ fn predictions_name_cluster_novelty_and_reasons() {
     // Stated, the quantity goes for all of them.
     let stated = run_predict(&[&arguments[..], &["--quantity", "humidity"]].concat());
     assert!(matches!(stated, Err(CommandError::Input(InputError::NothingUsable { .. }))));
+}
+
+/// Eight days of two sensors every ten minutes, 10 am of the last day by 20 degrees too warm for one
+/// of them; the rows of the one before those of the other.
+fn warm_spell(days: i64) -> String {
+    let mut csv = "ts,sensor_id,value\n".to_owned();
+    for sensor in ["a/temp", "b/temp"] {
+        for step in 0..days * 144 {
+            let (at, hour) = (1_719_792_000 + step * 600, step / 6 % 24);
+            let warm = sensor == "b/temp" && step / 144 == 7 && hour == 10;
+            let wave = f64::from(i32::try_from(hour * 2 + step % 3).unwrap());
+            let value = wave / 10.0 + if warm { 40.0 } else { 20.0 };
+            csv.push_str(&format!("{at},{sensor},{value}\n"));
+        }
+    }
+    csv
+}
+
+#[test]
+fn a_warm_hour_stands_out_in_the_scores_of_its_reading_and_its_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let (csv, out, days) = (file("x.csv"), file("s.csv"), file("d.csv"));
+    fs::write(&csv, warm_spell(8) + "1719792000,a/temp,9\n1719792001,c/temp,5000\n").unwrap();
+    let arguments = ["--csv", text_of(&csv), "--timezone", "UTC", "--out", text_of(&out)];
+    let summary = run_score(&[&arguments[..], &["--days", text_of(&days)]].concat()).unwrap();
+    assert_eq!((summary.rows, summary.readings), (2 * 8 * 144 + 2, 2 * 8 * 144));
+    assert_eq!((summary.refused.of("conflict"), summary.refused.of("out_of_range")), (1, 1));
+    assert_eq!((summary.sensors, summary.sensor_days), (2, 16));
+
+    let rows = read_rows(&out);
+    assert_eq!(rows[0], ["ts", "sensor_id", "value", "score"]);
+    assert_eq!(rows.len(), 1 + 2 * 8 * 144);
+    let score = |row: &[String]| row.last().unwrap().parse::<f64>().unwrap();
+    let worst = rows[1..].iter().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap();
+    assert_eq!((worst[0].as_str(), worst[1].as_str()), ("2024-07-08T10:00:00Z", "b/temp"));
+    assert!(score(worst) > 0.999, "{worst:?}");
+
+    let rows = read_rows(&days);
+    assert_eq!(rows[0], ["sensor_id", "day", "cluster", "novelty", "drift", "score"]);
+    let worst = rows[1..].iter().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap();
+    assert_eq!((worst[0].as_str(), worst[1].as_str()), ("b/temp", "2024-07-08"));
+}
+
+#[test]
+fn no_score_depends_on_what_comes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let scored = |name: &str, days: i64| {
+        let (csv, out) = (folder.path().join(name), folder.path().join(format!("s{name}")));
+        fs::write(&csv, warm_spell(days)).unwrap();
+        run_score(&["--csv", text_of(&csv), "--timezone", "UTC", "--out", text_of(&out)]).unwrap();
+        read_rows(&out)
+    };
+    let (part, whole) = (scored("a.csv", 6), scored("b.csv", 8));
+    assert_eq!(part.len(), 1 + 2 * 6 * 144);
+    assert!(whole.starts_with(&part));
 }
 
 #[test]

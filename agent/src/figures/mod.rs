@@ -152,7 +152,7 @@ impl Figures {
         (id, quantity): (&str, Quantity),
         now: (Option<Sample>, Option<f32>, Option<UtcMillis>),
     ) {
-        let place = usize::try_from(sensor.0).unwrap_or(usize::MAX);
+        let place = sensor.place();
         let mut list = self.list();
         if place >= list.len() && place < self.max_sensors {
             list.resize(place + 1, None);
@@ -174,7 +174,7 @@ impl Figures {
     /// Notes a sensor's closed day, unless a later one is known; says whether it did.
     pub fn close_day(&self, sensor: SensorIx, day: LastDay) -> bool {
         let mut list = self.list();
-        let place = usize::try_from(sensor.0).unwrap_or(usize::MAX);
+        let place = sensor.place();
         let Some(Some(figure)) = list.get_mut(place) else { return false };
         if figure.day.as_ref().is_some_and(|held| held.date > day.date) {
             return false;

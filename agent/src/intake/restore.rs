@@ -88,7 +88,7 @@ fn restore_sensors(
 ) -> Result<(), StoreError> {
     for sensor in store.sensors()? {
         // A sensor whose record is damaged keeps its number, or all behind it would move up.
-        while collector.sensor_count() < usize::try_from(sensor.ix.0).unwrap_or(usize::MAX) {
+        while collector.sensor_count() < sensor.ix.place() {
             collector.restore_sensor(Baseline::default());
         }
         collector.restore_sensor(stored_baseline(store, sensor.ix));

@@ -374,7 +374,7 @@ impl Routes {
     }
 
     fn note(&mut self, ix: SensorIx, number: usize) {
-        let place = usize::try_from(ix.0).unwrap_or(usize::MAX);
+        let place = ix.place();
         if place >= self.by_ix.len() && place < usize::MAX {
             self.by_ix.resize(place + 1, None);
         }

@@ -177,41 +177,23 @@ impl Pipeline {
         let chunk = Chunk::new(*day, self.store.chunk(day.date, sensor)?);
         let samples = u32::try_from(chunk.samples().len()).unwrap_or(u32::MAX);
         let chunk = chunk.learnt_as(quantity);
+        let features = self.set.extract(&chunk).ok();
+        let earlier = self.store.day_record(day.date, sensor)?;
+        if earlier.as_ref().is_some_and(|e| e.samples == samples && e.features == features) {
+            return Ok(None);
+        }
+        let revision = earlier.map_or(1, |earlier| earlier.revision.saturating_add(1));
         let usual = taught
             .get(&sensor)
             .or_else(|| self.intake.collector.sensor(sensor).map(|state| &state.baseline));
         let mut baseline = usual.cloned().unwrap_or_default();
-        let closed = {
+        let closed = features.map(|features| {
             let active = self.links.model.borrow();
             let model = active.as_ref().map(|active| &active.model);
-            ClosedDay::new(&chunk, quantity, self.set, &mut baseline, model)
-        };
-        let features = closed.as_ref().map(|closed| &closed.features);
-        let earlier = self.store.day_record(day.date, sensor)?;
-        if earlier.as_ref().is_some_and(|e| e.samples == samples && e.features.as_ref() == features)
-        {
-            return Ok(None);
-        }
-        let revision = earlier.map_or(1, |earlier| earlier.revision.saturating_add(1));
-        #[expect(clippy::cast_possible_truncation, reason = "a share fits f32")]
-        let coverage = chunk.coverage() as f32;
-        let (features, is_learnt) =
-            (features.cloned(), closed.as_ref().is_some_and(|closed| closed.is_learnt));
-        let (prediction, verdict, score) = match closed {
-            Some(closed) => (closed.prediction, closed.verdict, closed.score),
-            None => (None, None, None),
-        };
-        let record = DayRecord {
-            revision,
-            samples,
-            coverage,
-            features,
-            prediction,
-            deviation: verdict.as_ref().map(|verdict| verdict.deviation),
-            score,
-            drift: verdict.as_ref().and_then(|verdict| verdict.drift),
-            reasons: verdict.map(|verdict| verdict.reasons).unwrap_or_default(),
-        };
+            ClosedDay::new(&chunk, features, quantity, &mut baseline, model)
+        });
+        let is_learnt = closed.as_ref().is_some_and(|closed| closed.is_learnt);
+        let record = day_record(revision, samples, &chunk, closed);
         let set = self.set;
         let last = LastDay::new(day, &record, |place| baseline.usual(set, day.date, place));
         let upload = uploaded(id, quantity, day.date, &record);
@@ -239,6 +221,27 @@ impl Pipeline {
         metrics.set(Counter::Waiting, intake.quarantined());
         metrics.set(Counter::DeviceClocks, intake.clocks_off());
         metrics.set(Counter::Now, u64::try_from(intake.clock.now().0).unwrap_or(0));
+    }
+}
+
+/// What is stored of a day, which is not described if it had too few readings.
+fn day_record(revision: u32, samples: u32, chunk: &Chunk, closed: Option<ClosedDay>) -> DayRecord {
+    #[expect(clippy::cast_possible_truncation, reason = "a share fits f32")]
+    let coverage = chunk.coverage() as f32;
+    let (features, prediction, verdict, score) = match closed {
+        Some(it) => (Some(it.features), it.prediction, it.verdict, it.score),
+        None => (None, None, None, None),
+    };
+    DayRecord {
+        revision,
+        samples,
+        coverage,
+        features,
+        prediction,
+        deviation: verdict.as_ref().map(|verdict| verdict.deviation),
+        score,
+        drift: verdict.as_ref().and_then(|verdict| verdict.drift),
+        reasons: verdict.map(|verdict| verdict.reasons).unwrap_or_default(),
     }
 }
 

@@ -110,7 +110,7 @@ impl Home {
             Standing::Listed => Saying::Announcement,
             Standing::Retired | Standing::Denied => Saying::Removal,
         };
-        let place = usize::try_from(sensor.0).unwrap_or(usize::MAX);
+        let place = sensor.place();
         match self.sensors.get_mut(place) {
             Some(tracked) if tracked.standing == standing => return,
             Some(tracked) => tracked.standing = standing,
@@ -214,7 +214,7 @@ impl Pipeline {
                 day: self.links.figures.last_day(sensor),
                 silent_since,
             };
-            let place = usize::try_from(sensor.0).unwrap_or(usize::MAX);
+            let place = sensor.place();
             let Some(tracked) = home.sensors.get_mut(place) else { continue };
             if tracked.standing == Standing::Listed
                 && tracked.problem.observe(&home.rules, &seen, now)
@@ -260,7 +260,7 @@ impl Pipeline {
             let topics = [announcement()].into_iter().chain(states);
             return topics.for_each(|topic| keep(outputs, topic, None));
         }
-        let place = usize::try_from(sensor.0).unwrap_or(usize::MAX);
+        let place = sensor.place();
         let tracked = home.sensors.get(place);
         let Some(tracked) = tracked.filter(|it| it.standing == Standing::Listed) else { return };
         if saying == Saying::Announcement {

@@ -22,7 +22,7 @@ impl Live {
     }
 
     pub(super) fn changed(&mut self, sensor: SensorIx) {
-        let place = usize::try_from(sensor.0).unwrap_or(usize::MAX);
+        let place = sensor.place();
         if place >= self.changed.len() && place < usize::MAX {
             self.changed.resize(place + 1, false);
         }

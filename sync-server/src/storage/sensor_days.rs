@@ -15,7 +15,7 @@ use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 use super::{Doing as _, MAX_SENSOR_BYTES, Storage, StorageError, record};
 
 /// A date further ahead of the server's clock than this comes from a gateway whose clock is
-/// wrong.
+/// wrong; it must not lead into a future where nobody else has days.
 const MAX_AHEAD_DAYS: i32 = 2;
 
 /// Revisions go up; what is not a higher one changes nothing.
@@ -75,10 +75,10 @@ impl Storage {
     }
 
     /// The newest date up to `horizon` that has features.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub async fn newest_date(&self, horizon: LocalDate) -> Result<Option<LocalDate>, StorageError> {
+    pub(super) async fn newest_date(
+        &self,
+        horizon: LocalDate,
+    ) -> Result<Option<LocalDate>, StorageError> {
         let doing = "read the newest date";
         let row = sqlx::query(
             "SELECT MAX(date) FROM sensor_days WHERE date <= $1 AND features IS NOT NULL",

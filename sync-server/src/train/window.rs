@@ -1,6 +1,6 @@
 //! Which sensor-days a training sees: those of the last days before the newest one.
 
-use daywise_core::time::{DAY_MS, LocalDate, UtcMillis};
+use daywise_core::time::{LocalDate, UtcMillis};
 
 use super::TrainingSet;
 use crate::storage::{Storage, StorageError};
@@ -8,9 +8,6 @@ use crate::storage::{Storage, StorageError};
 /// Sensor-days held for a training, the newest first if there are more. Their features take
 /// about 100 MB.
 const MAX_SENSOR_DAYS: u32 = 500_000;
-/// A date further ahead of the server's clock than this comes from a gateway whose clock is
-/// wrong; it must not pull the window into a future where nobody else has days.
-const MAX_AHEAD_DAYS: i32 = 2;
 
 /// What a training is about to see.
 #[derive(Debug)]
@@ -38,14 +35,7 @@ pub async fn read(
 ) -> Result<Option<Window>, StorageError> {
     // Before the days: one that arrives in between is then counted again, never missed.
     let arrival = storage.newest_arrival().await?;
-    let today = i32::try_from(now.0.div_euclid(DAY_MS)).unwrap_or(i32::MAX);
-    let horizon = LocalDate(today).plus_days(MAX_AHEAD_DAYS);
-    let newest = match storage.newest_date(horizon).await? {
-        Some(date) => Some(date),
-        // All lie ahead: then it is this clock that is wrong, or a replay.
-        None => storage.newest_date(LocalDate(i32::MAX)).await?,
-    };
-    let Some(to) = newest else { return Ok(None) };
+    let Some(to) = storage.last_date(now).await? else { return Ok(None) };
     let from = to.plus_days(1_i32.saturating_sub_unsigned(window_days));
     let mut days = TrainingSet::default();
     let mut left_out = 0;
