@@ -60,17 +60,8 @@ pub(crate) fn trials(folder: &Path, args: &[impl AsRef<str>]) -> anyhow::Result<
 
 /// Builds agent, server and trials; says where they are.
 fn build() -> anyhow::Result<PathBuf> {
-    const PACKAGES: [&str; 3] = ["daywise-agent", "daywise-server", "e2e"];
-    let packages = PACKAGES.into_iter().flat_map(|package| ["--package", package]);
-    let status = Command::new(workspace::cargo())
-        .args(["build", "--release", "--locked", "--bins"])
-        .args(packages)
-        .current_dir(workspace::root()?)
-        .stdin(Stdio::null())
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("the build failed");
-    }
+    let packages =
+        ["--package", "daywise-agent", "--package", "daywise-server", "--package", "e2e"];
+    workspace::run_cargo(&[&["build", "--release", "--locked", "--bins"][..], &packages].concat())?;
     Ok(workspace::target_dir()?.join("release"))
 }

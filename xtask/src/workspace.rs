@@ -1,8 +1,11 @@
 //! Where the workspace and its build output are.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 /// The workspace's root folder.
 pub(crate) fn root() -> anyhow::Result<PathBuf> {
@@ -22,4 +25,19 @@ pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
     let root = root()?;
     Ok(std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), |dir| root.join(dir)))
+}
+
+/// Runs cargo in the workspace. What it prints goes to stderr, because reports go to stdout.
+pub(crate) fn run_cargo(args: &[&str]) -> anyhow::Result<()> {
+    let status = Command::new(cargo())
+        .args(args)
+        .current_dir(root()?)
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("cargo {} failed ({status})", args.join(" "));
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context as _, bail};
@@ -28,7 +28,8 @@ const TESTS: [&str; 3] = [
 
 /// Runs the tests with `agent`.
 pub(super) fn run(target: &Target, agent: &Path) -> anyhow::Result<Counts> {
-    build_the_rest()?;
+    // The harness looks for programs beside itself, also for those that it is told of elsewhere.
+    workspace::run_cargo(&["build", "--locked", "--bins", "--package", "daywise-server"])?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let started = starter(target, agent, folder.path())?;
     let mut command = Command::new(workspace::cargo());
@@ -41,21 +42,6 @@ pub(super) fn run(target: &Target, agent: &Path) -> anyhow::Result<Counts> {
         bail!("only {} of {all} end-to-end tests are there", counts.passed);
     }
     Ok(counts)
-}
-
-/// The harness looks for programs beside itself, also for those that it is told of elsewhere.
-fn build_the_rest() -> anyhow::Result<()> {
-    let status = Command::new(workspace::cargo())
-        .args(["build", "--locked", "--bins", "--package", "daywise-server"])
-        .current_dir(workspace::root()?)
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("the server's build failed");
-    }
-    Ok(())
 }
 
 /// A program that becomes the agent, or QEMU with it: whoever kills it kills that.

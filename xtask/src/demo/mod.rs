@@ -19,7 +19,6 @@ mod site;
 use std::{
     io::IsTerminal as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Instant,
 };
 
@@ -90,24 +89,8 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
 
 /// Builds both programs; says where they are.
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
-    let root = workspace::root()?;
-    let status = Command::new(workspace::cargo())
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "daywise-agent",
-            "--package",
-            "daywise-server",
-        ])
-        .current_dir(&root)
-        .stdin(Stdio::null())
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("the build failed");
-    }
+    let packages = ["--package", "daywise-agent", "--package", "daywise-server"];
+    workspace::run_cargo(&[&["build", "--release", "--locked"][..], &packages].concat())?;
     Ok(workspace::target_dir()?.join("release"))
 }
 

@@ -1,9 +1,7 @@
 //! Man pages and shell completions, which the agent's own example writes: the program itself does
 //! not carry what it takes to make them.
 
-use std::process::{Command, Stdio};
-
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::workspace;
@@ -11,17 +9,8 @@ use crate::workspace;
 /// Writes them into a folder that is gone with what is returned.
 pub(super) fn write() -> anyhow::Result<TempDir> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let status = Command::new(workspace::cargo())
-        .args(["run", "--quiet", "--locked", "--package", "daywise-agent", "--example", "pages"])
-        .arg("--")
-        .arg(folder.path())
-        .current_dir(workspace::root()?)
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("man pages and completions were not written");
-    }
+    let to = folder.path().to_str().context("a folder's name is not UTF-8")?;
+    let example = ["--package", "daywise-agent", "--example", "pages", "--", to];
+    workspace::run_cargo(&[&["run", "--quiet", "--locked"][..], &example].concat())?;
     Ok(folder)
 }
