@@ -55,18 +55,28 @@ pub(crate) fn add_target(triple: &str) -> anyhow::Result<bool> {
     if libraries.status.success() && Path::new(&folder).is_dir() {
         return Ok(true);
     }
-    eprintln!("$ rustup target add {triple}");
+    rustup(&["target", "add", triple])?;
+    Ok(false)
+}
+
+/// Adds the sources that a standard library is built from.
+pub(crate) fn add_library_sources() -> anyhow::Result<()> {
+    rustup(&["component", "add", "rust-src"])
+}
+
+fn rustup(args: &[&str]) -> anyhow::Result<()> {
+    eprintln!("$ rustup {}", args.join(" "));
     let status = Command::new("rustup")
-        .args(["target", "add", triple])
+        .args(args)
         .current_dir(workspace::root()?)
         .stdin(Stdio::null())
         .stdout(std::io::stderr())
         .status()
-        .context("cannot run rustup, which has the target's standard library")?;
+        .context("cannot run rustup, which has the standard libraries")?;
     if !status.success() {
-        bail!("rustup target add {triple} failed ({status})");
+        bail!("rustup {} failed ({status})", args.join(" "));
     }
-    Ok(false)
+    Ok(())
 }
 
 /// The compiler that cargo uses.

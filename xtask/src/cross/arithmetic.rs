@@ -65,10 +65,19 @@ pub(super) fn prepare(bless: bool) -> anyhow::Result<()> {
 
 /// Whether the program computes what is golden.
 pub(super) fn is_golden(target: &Target, agent: &Path) -> anyhow::Result<bool> {
+    computes_golden(&target.command(agent))
+}
+
+/// The same for a program of this machine.
+pub(crate) fn is_golden_here(agent: &Path) -> anyhow::Result<bool> {
+    computes_golden(&[text(agent)?.to_owned()])
+}
+
+fn computes_golden(agent: &[String]) -> anyhow::Result<bool> {
     let dir = tempfile::tempdir().context("cannot make a temporary folder")?;
     let expected = fs::read_to_string(golden()?.join("digests.txt"))
         .context("cannot read the golden digests")?;
-    let found = digests(&target.command(agent), dir.path())?;
+    let found = digests(agent, dir.path())?;
     if found != expected {
         eprintln!("expected:\n{expected}found:\n{found}");
     }

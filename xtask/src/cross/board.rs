@@ -61,7 +61,7 @@ const AGENT_TOML: &str = "gateway = \"board\"\n\
     [http]\nlisten = \"0.0.0.0:8080\"\n";
 
 /// Boots it, loads it, cuts its power so many times; what the trial found.
-pub(super) fn run(cuts: u32, seed: u64) -> anyhow::Result<Value> {
+pub(crate) fn run(cuts: u32, seed: u64) -> anyhow::Result<Value> {
     let board = boards::named(BOARD)?;
     let missing = PROGRAMS.iter().filter(|(program, _)| system::find(program).is_none());
     let mut missing: Vec<&str> = missing.map(|(_, package)| *package).collect();
@@ -197,14 +197,7 @@ fn disk(board: &Board, debian: &Path, folder: &Path) -> anyhow::Result<PathBuf> 
 
 /// Builds and starts the program that does it.
 fn trial(board: &Board, parts: [&Path; 3], cuts: u32, seed: u64) -> anyhow::Result<Value> {
-    let status = Command::new(workspace::cargo())
-        .args(["build", "--locked", "--package", "e2e", "--bin", "daywise-board"])
-        .current_dir(workspace::root()?)
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(status.success(), "the build of the trial failed");
+    workspace::run_cargo(&["build", "--locked", "--package", "e2e", "--bin", "daywise-board"])?;
     let program = workspace::target_dir()?.join("debug/daywise-board");
     let mut command = Command::new(&program);
     for (name, part) in ["--kernel", "--initramfs", "--disk"].into_iter().zip(parts) {

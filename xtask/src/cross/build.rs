@@ -71,7 +71,7 @@ fn build(target: &Target, root: &Path, target_dir: &Path) -> anyhow::Result<Path
         .args(args)
         .current_dir(root)
         .env("CARGO_TARGET_DIR", target_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(root, target_dir)?.join(BETWEEN_FLAGS))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(target, root, target_dir)?.join(BETWEEN_FLAGS))
         .status()
         .context("cannot run cargo")?;
     if !status.success() {
@@ -83,12 +83,14 @@ fn build(target: &Target, root: &Path, target_dir: &Path) -> anyhow::Result<Path
 /// Cargo with what it must know of a target; what it prints goes to stderr.
 pub(super) fn cargo(target: &Target) -> Command {
     let mut command = Command::new(workspace::cargo());
-    command.envs(target.environment()).stdin(Stdio::null()).stdout(std::io::stderr());
+    command.args(target.cargo_arguments()).envs(target.environment());
+    command.stdin(Stdio::null()).stdout(std::io::stderr());
     command
 }
 
-/// Paths of this machine are in panic messages, and would make each machine's program another.
-fn flags(root: &Path, target_dir: &Path) -> anyhow::Result<Vec<String>> {
+/// What the target needs, and other names for paths: those of this machine are in panic messages, and
+/// would make each machine's program another.
+fn flags(target: &Target, root: &Path, target_dir: &Path) -> anyhow::Result<Vec<String>> {
     let home = cargo_home().context("neither CARGO_HOME nor HOME is set")?;
     let sysroot = ask_rustc(root, &["--print", "sysroot"])?;
     // Where the standard library's sources are installed, the compiler names that place instead.
@@ -103,10 +105,10 @@ fn flags(root: &Path, target_dir: &Path) -> anyhow::Result<Vec<String>> {
         (library, format!("/rustc/{commit}")),
     ];
     // Of several that fit the compiler takes the last: the build folder may be in the root.
-    Ok(places
+    let renamed = places
         .into_iter()
-        .map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display()))
-        .collect())
+        .map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display()));
+    Ok(target.compiler_flags().iter().map(|flag| (*flag).to_owned()).chain(renamed).collect())
 }
 
 fn cargo_home() -> Option<PathBuf> {

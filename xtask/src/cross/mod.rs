@@ -24,6 +24,8 @@ use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 
 use crate::{boards, system};
+pub(crate) use arithmetic::is_golden_here;
+pub(crate) use board::run as boot_board;
 pub(crate) use build::agent as build_agent;
 pub(crate) use target::Target;
 
@@ -135,7 +137,7 @@ fn examine(target: &Target, is_twice: bool) -> Report {
 
 fn examine_into(target: &Target, is_twice: bool, report: &mut Report) -> anyhow::Result<()> {
     let triple = &target.triple;
-    system::add_target(triple)?;
+    target.add_standard_library()?;
     eprintln!("cross: {triple}: building the agent");
     let binary = build::agent(target)?;
     report.binary_bytes = Some(std::fs::metadata(&binary).context("the agent is gone")?.len());

@@ -2,13 +2,123 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use daywise_core::board::Board;
 
 use crate::system;
 
 /// The architecture of this machine.
 const NATIVE: &str = std::env::consts::ARCH;
+
+/// What links a target's programs where they are not this machine's, and runs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Toolchain {
+    triple: &'static str,
+    /// Debian's name for the architecture whose package it goes into; none: it is given away as a
+    /// tarball only.
+    debian: Option<&'static str>,
+    linker: Linker,
+    /// QEMU and what it is told.
+    emulator: &'static [&'static str],
+    /// For the compiler, beyond what it does for the target anyway.
+    flags: &'static [&'static str],
+    standard_library: StandardLibrary,
+}
+
+/// What links programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Linker {
+    /// Rust's own, with the C library that comes with the standard library: nothing of the agent is
+    /// written in C.
+    Rust,
+    /// Debian's cross compiler, and the C library of its own package.
+    Cross {
+        /// The program.
+        program: &'static str,
+        /// Who has it.
+        package: &'static str,
+        /// The first thing that is linked.
+        start: &'static str,
+        /// Who has that.
+        start_package: &'static str,
+    },
+}
+
+/// Where the standard library is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StandardLibrary {
+    /// `rustup target add`
+    Built,
+    /// It is built along: Rust gives away none for the target.
+    Sources,
+}
+
+const TOOLCHAINS: [Toolchain; 5] = [
+    Toolchain {
+        triple: "x86_64-unknown-linux-gnu",
+        debian: Some("amd64"),
+        linker: Linker::Cross {
+            program: "x86_64-linux-gnu-gcc",
+            package: "gcc-x86-64-linux-gnu",
+            start: "/usr/x86_64-linux-gnu/lib/crt1.o",
+            start_package: "libc6-dev-amd64-cross",
+        },
+        emulator: &["qemu-x86_64-static", "-L", "/usr/x86_64-linux-gnu"],
+        flags: &[],
+        standard_library: StandardLibrary::Built,
+    },
+    Toolchain {
+        triple: "aarch64-unknown-linux-musl",
+        debian: Some("arm64"),
+        linker: Linker::Rust,
+        emulator: &["qemu-aarch64-static"],
+        flags: &[],
+        standard_library: StandardLibrary::Built,
+    },
+    Toolchain {
+        triple: "aarch64-unknown-linux-gnu",
+        // Of two C libraries for one architecture the static one runs everywhere.
+        debian: None,
+        linker: Linker::Cross {
+            program: "aarch64-linux-gnu-gcc",
+            package: "gcc-aarch64-linux-gnu",
+            start: "/usr/aarch64-linux-gnu/lib/crt1.o",
+            start_package: "libc6-dev-arm64-cross",
+        },
+        emulator: &["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"],
+        flags: &[],
+        standard_library: StandardLibrary::Built,
+    },
+    Toolchain {
+        triple: "armv7-unknown-linux-gnueabihf",
+        debian: Some("armhf"),
+        linker: Linker::Cross {
+            program: "arm-linux-gnueabihf-gcc",
+            package: "gcc-arm-linux-gnueabihf",
+            start: "/usr/arm-linux-gnueabihf/lib/crt1.o",
+            start_package: "libc6-dev-armhf-cross",
+        },
+        emulator: &["qemu-arm-static", "-L", "/usr/arm-linux-gnueabihf"],
+        flags: &[],
+        standard_library: StandardLibrary::Built,
+    },
+    // ARMv6. Debian's C library for hard floats is ARMv7, that for soft floats is ARMv5: static,
+    // it needs nothing of the board's system, and the floating-point unit is used all the same.
+    Toolchain {
+        triple: "arm-unknown-linux-gnueabi",
+        debian: None,
+        linker: Linker::Cross {
+            program: "arm-linux-gnueabi-gcc",
+            package: "gcc-arm-linux-gnueabi",
+            start: "/usr/arm-linux-gnueabi/lib/crt1.o",
+            start_package: "libc6-dev-armel-cross",
+        },
+        // No processor that could do more.
+        emulator: &["qemu-arm-static", "-cpu", "arm1176"],
+        flags: &["-Ctarget-feature=+crt-static,+vfp2"],
+        standard_library: StandardLibrary::Sources,
+    },
+];
 
 /// A target of some boards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,117 +127,99 @@ pub(crate) struct Target {
     pub(crate) triple: String,
     /// Of the smallest of its boards' budgets for the program.
     pub(crate) budget_bytes: u64,
-    /// Debian's name for its architecture.
-    pub(crate) debian: &'static str,
-    /// The linker; none where the compiler's usual one does.
-    linker: Option<&'static str>,
-    /// QEMU and its arguments; empty where programs run as they are.
-    runner: Vec<String>,
-    /// What is not everywhere: a program, and the Debian package that has it.
-    needs: Vec<(&'static str, &'static str)>,
+    toolchain: Toolchain,
 }
-
-/// What Debian calls an architecture, and what links and runs its programs elsewhere.
-#[derive(Clone, Copy, Debug)]
-struct Architecture {
-    name: &'static str,
-    debian: &'static str,
-    linker: &'static str,
-    compiler_package: &'static str,
-    emulator: &'static str,
-    /// Where its C library is.
-    libraries: &'static str,
-}
-
-const ARCHITECTURES: [Architecture; 3] = [
-    Architecture {
-        name: "x86_64",
-        debian: "amd64",
-        linker: "x86_64-linux-gnu-gcc",
-        compiler_package: "gcc-x86-64-linux-gnu",
-        emulator: "qemu-x86_64-static",
-        libraries: "/usr/x86_64-linux-gnu",
-    },
-    Architecture {
-        name: "aarch64",
-        debian: "arm64",
-        linker: "aarch64-linux-gnu-gcc",
-        compiler_package: "gcc-aarch64-linux-gnu",
-        emulator: "qemu-aarch64-static",
-        libraries: "/usr/aarch64-linux-gnu",
-    },
-    Architecture {
-        name: "armv7",
-        debian: "armhf",
-        linker: "arm-linux-gnueabihf-gcc",
-        compiler_package: "gcc-arm-linux-gnueabihf",
-        emulator: "qemu-arm-static",
-        libraries: "/usr/arm-linux-gnueabihf",
-    },
-];
 
 impl Target {
     /// The target of those boards.
     pub(crate) fn new(triple: &str, boards: &[Board]) -> anyhow::Result<Self> {
         let budget_mb = boards.iter().map(|board| board.budget.binary_mb).min();
         let budget_mb = budget_mb.with_context(|| format!("no board names {triple}"))?;
-        let [name, _, "linux", environment] = *triple.split('-').collect::<Vec<_>>() else {
-            bail!("{triple} is not a target of Linux that is known here");
-        };
-        let architecture = ARCHITECTURES.iter().find(|architecture| architecture.name == name);
-        let architecture = architecture
+        let toolchain = TOOLCHAINS.iter().find(|toolchain| toolchain.triple == triple);
+        let toolchain = toolchain
             .with_context(|| format!("{triple}: how to link and run it is not known here"))?;
-        let (is_static, is_native) = (environment.starts_with("musl"), name == NATIVE);
-        let mut needs = Vec::new();
-        let mut linker = None;
-        if is_static {
-            // Nothing of the agent is written in C, so that Rust's own linker and musl do.
-            linker = Some("rust-lld");
-        } else if !is_native {
-            linker = Some(architecture.linker);
-            needs.push((architecture.linker, architecture.compiler_package));
-        }
-        let mut runner = Vec::new();
-        if !is_native {
-            needs.push((architecture.emulator, "qemu-user-static"));
-            runner.push(architecture.emulator.to_owned());
-        }
-        if !is_native && !is_static {
-            runner.extend(["-L".to_owned(), architecture.libraries.to_owned()]);
-        }
         let budget_bytes = u64::from(budget_mb) * 1_000_000;
-        let debian = architecture.debian;
-        Ok(Self { triple: triple.into(), budget_bytes, debian, linker, runner, needs })
+        Ok(Self { triple: triple.into(), budget_bytes, toolchain: *toolchain })
+    }
+
+    /// Debian's name for the architecture whose package holds it, if one does.
+    pub(crate) fn debian(&self) -> Option<&'static str> {
+        self.toolchain.debian
     }
 
     /// The Debian packages that are missing here.
     pub(crate) fn missing_packages(&self) -> impl Iterator<Item = &'static str> {
-        let missing = self.needs.iter().filter(|(program, _)| system::find(program).is_none());
-        missing.map(|(_, package)| *package)
+        let mut needs = Vec::new();
+        if !self.is_native() {
+            needs.extend(self.toolchain.emulator.first().map(|qemu| (*qemu, "qemu-user-static")));
+            if let Linker::Cross { program, package, start, start_package } = self.toolchain.linker
+            {
+                needs.extend([(program, package), (start, start_package)]);
+            }
+        }
+        let is_there = |what: &str| match what.starts_with('/') {
+            true => Path::new(what).exists(),
+            false => system::find(what).is_some(),
+        };
+        needs.into_iter().filter(move |(what, _)| !is_there(what)).map(|(_, package)| package)
+    }
+
+    /// Gets its standard library, or what it is built from.
+    pub(crate) fn add_standard_library(&self) -> anyhow::Result<()> {
+        match self.toolchain.standard_library {
+            StandardLibrary::Built => system::add_target(&self.triple).map(drop),
+            StandardLibrary::Sources => system::add_library_sources(),
+        }
+    }
+
+    /// What cargo must be told before its subcommand.
+    pub(super) fn cargo_arguments(&self) -> &'static [&'static str] {
+        match self.toolchain.standard_library {
+            StandardLibrary::Built => &[],
+            StandardLibrary::Sources => &["-Zbuild-std"],
+        }
+    }
+
+    /// What the compiler must be told.
+    pub(super) fn compiler_flags(&self) -> &'static [&'static str] {
+        self.toolchain.flags
     }
 
     /// What cargo must know of it.
     pub(super) fn environment(&self) -> Vec<(String, String)> {
         let name = self.triple.to_uppercase().replace('-', "_");
+        let of_target = |what: &str| format!("CARGO_TARGET_{name}_{what}");
         let mut environment = Vec::new();
-        if let Some(linker) = self.linker {
-            environment.push((format!("CARGO_TARGET_{name}_LINKER"), linker.to_owned()));
+        match self.toolchain.linker {
+            Linker::Rust => environment.push((of_target("LINKER"), "rust-lld".to_owned())),
+            Linker::Cross { program, .. } if !self.is_native() => {
+                environment.push((of_target("LINKER"), program.to_owned()));
+            }
+            Linker::Cross { .. } => {}
         }
-        if !self.runner.is_empty() {
-            environment.push((format!("CARGO_TARGET_{name}_RUNNER"), self.runner.join(" ")));
+        if !self.is_native() {
+            environment.push((of_target("RUNNER"), self.toolchain.emulator.join(" ")));
+        }
+        if !self.toolchain.flags.is_empty() {
+            environment.push((of_target("RUSTFLAGS"), self.toolchain.flags.join(" ")));
+        }
+        if self.toolchain.standard_library == StandardLibrary::Sources {
+            // Cargo's word for what only a nightly compiler is trusted with.
+            environment.push(("RUSTC_BOOTSTRAP".to_owned(), "1".to_owned()));
         }
         environment
     }
 
     /// What a program of this target is started with here: itself, or QEMU.
     pub(super) fn command(&self, program: &Path) -> Vec<String> {
+        let emulator: &[&str] = if self.is_native() { &[] } else { self.toolchain.emulator };
         let program = program.display().to_string();
-        self.runner.iter().cloned().chain([program]).collect()
+        emulator.iter().map(|word| (*word).to_owned()).chain([program]).collect()
     }
 
     /// Whether programs of this target run here without QEMU.
     pub(crate) fn is_native(&self) -> bool {
-        self.runner.is_empty()
+        self.triple.split('-').next() == Some(NATIVE)
     }
 
     /// Where cargo puts its programs, below the folder that it builds into.
@@ -165,6 +257,9 @@ mod tests {
                 pair("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER", "qemu-aarch64-static"),
             ]
         );
+        let old = of("arm-unknown-linux-gnueabi");
+        assert!(old.contains(&pair("RUSTC_BOOTSTRAP", "1")), "{old:?}");
+        assert!(old[2].0.ends_with("_RUSTFLAGS") && old[2].1.contains("+crt-static"), "{old:?}");
         let gnu = of("aarch64-unknown-linux-gnu");
         assert!(gnu[1].1.ends_with("-L /usr/aarch64-linux-gnu"), "{gnu:?}");
         assert!(Target::new("riscv64gc-unknown-linux-gnu", &boards).is_err());

@@ -41,12 +41,17 @@ pub(super) fn write_with(
     fill(parts, config, &tree)?;
     let size_kb = size_kb(&tree)?;
     control(parts, version, size_kb, &tree)?;
-    let name = format!("daywise-agent_{version}_{}.deb", parts.target.debian);
+    let name = format!("daywise-agent_{version}_{}.deb", architecture(parts)?);
     let package = out.join(name);
     let mut command = Command::new("dpkg-deb");
     command.args(["--root-owner-group", "-Zxz", "--build"]).arg(&tree).arg(&package);
     succeed(command.env("SOURCE_DATE_EPOCH", source_date()?))?;
     Ok(package)
+}
+
+fn architecture(parts: &Parts) -> anyhow::Result<&'static str> {
+    let none = || format!("{} goes into no Debian package", parts.target.triple);
+    parts.target.debian().with_context(none)
 }
 
 /// All files as they are to lie on the system.
@@ -87,7 +92,7 @@ fn control(parts: &Parts, version: &str, size_kb: u64, tree: &Path) -> anyhow::R
     if let Some(needed) = needed_libc(&parts.agent)? {
         depends = format!("{depends}, libc6 (>= {needed}), libgcc-s1");
     }
-    let architecture = parts.target.debian;
+    let architecture = architecture(parts)?;
     let text = format!(
         "Package: daywise-agent\nVersion: {version}\nArchitecture: {architecture}\n\
          Maintainer: The Daywise maintainers <daywise@localhost>\nInstalled-Size: {size_kb}\n\

@@ -70,8 +70,7 @@ pub(crate) fn run(args: &DistArgs) -> anyhow::Result<()> {
         }
         let parts = Parts::build(&triple, boards, pages.path())?;
         written.push(tarball::write(&parts, &out)?);
-        // Of two C libraries for one architecture the static one runs everywhere.
-        if triple != "aarch64-unknown-linux-gnu" {
+        if parts.target.debian().is_some() {
             written.push(deb::write(&parts, VERSION, &out)?);
         }
         written.push(sbom::write(&parts.target, &out)?);
@@ -111,7 +110,7 @@ impl Parts {
         let target = Target::new(triple, &boards)?;
         let missing: Vec<&str> = target.missing_packages().collect();
         system::install(&missing)?;
-        system::add_target(triple)?;
+        target.add_standard_library()?;
         let agent = cross::build_agent(&target)?;
         let bytes = fs::metadata(&agent).context("the agent is gone")?.len();
         if bytes > target.budget_bytes {

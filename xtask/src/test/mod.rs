@@ -5,7 +5,7 @@
 
 mod config_files;
 mod licences;
-mod system;
+mod needed;
 
 use std::{
     path::PathBuf,
@@ -16,8 +16,9 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::{
+    cross,
     eval::recorded::{self, Comparison},
-    workspace,
+    system, workspace,
 };
 
 /// The bare target that shows that the core needs no operating system.
@@ -61,9 +62,9 @@ const fn needed(name: &'static str, run: fn() -> anyhow::Result<Outcome>) -> Ste
 const QUICK: [Step; 3] =
     [step("format", format), step("clippy", clippy), step("unit tests", quick_tests)];
 
-const ALL: [Step; 15] = [
-    needed("system packages", system::packages),
-    needed("rust targets", system::targets),
+const ALL: [Step; 17] = [
+    needed("system packages", needed::packages),
+    needed("rust targets", needed::targets),
     step("format", format),
     step("clippy", clippy),
     needed("build", build),
@@ -72,6 +73,8 @@ const ALL: [Step; 15] = [
     step("chaos", short_chaos),
     step("soak", short_soak),
     step("scores", recorded_scores),
+    step("golden arithmetic", golden_arithmetic),
+    step("emulated board", emulated_board),
     step("core without std", bare_core),
     step("fuzz targets", fuzz_targets),
     step("documentation", documentation),
@@ -227,6 +230,27 @@ fn recorded_scores() -> anyhow::Result<Outcome> {
         Comparison::Noted(note) => Outcome::Noted(note),
         Comparison::Worse(what) => Outcome::Failed(what),
     })
+}
+
+/// Whether features and predictions are those of every other target, bit by bit.
+fn golden_arithmetic() -> anyhow::Result<Outcome> {
+    let agent = workspace::target_dir()?.join("debug/daywise-agent");
+    Ok(if cross::is_golden_here(&agent)? {
+        Outcome::Passed
+    } else {
+        Outcome::Failed("not what the other targets compute; if on purpose: cross --bless".into())
+    })
+}
+
+/// A boot, a load, one power cut, and all readings there afterwards.
+fn emulated_board() -> anyhow::Result<Outcome> {
+    if system::find("apt-get").is_none() {
+        return Ok(Outcome::Noted(
+            "not run: its kernel is Debian's, and apt-get is not here".into(),
+        ));
+    }
+    println!("{}", cross::boot_board(1, 1)?);
+    Ok(Outcome::Passed)
 }
 
 fn bare_core() -> anyhow::Result<Outcome> {
