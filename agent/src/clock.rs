@@ -44,6 +44,8 @@ struct System {
 #[derive(Debug)]
 struct Ticks {
     newest: UtcMillis,
+    /// How long after the boot it came.
+    since_boot_ms: i64,
     /// A tick came since the start.
     has_ticked: bool,
 }
@@ -74,7 +76,8 @@ impl Clock {
     /// A clock that is told the time.
     #[must_use]
     pub fn of_ticks(not_before: UtcMillis) -> Self {
-        Self(Source::Topic(Ticks { newest: not_before, has_ticked: false }))
+        let since_boot_ms = since_boot_ms();
+        Self(Source::Topic(Ticks { newest: not_before, since_boot_ms, has_ticked: false }))
     }
 
     /// Looks at the system's clocks; says what changed.
@@ -94,7 +97,9 @@ impl Clock {
     /// Takes a tick of a replay; an older one than the newest changes nothing.
     pub fn tick(&mut self, at: UtcMillis) {
         if let Source::Topic(ticks) = &mut self.0 {
-            ticks.newest = ticks.newest.max(at);
+            if at > ticks.newest {
+                (ticks.newest, ticks.since_boot_ms) = (at, since_boot_ms());
+            }
             ticks.has_ticked = true;
         }
     }
@@ -103,7 +108,7 @@ impl Clock {
     /// first tick: ticks before a crash are acknowledged and gone, and readings that were not
     /// acknowledged come again from just after the last durable one.
     pub fn hint(&mut self, at: UtcMillis) {
-        if let Source::Topic(Ticks { newest, has_ticked: false }) = &mut self.0
+        if let Source::Topic(Ticks { newest, has_ticked: false, .. }) = &mut self.0
             && newest.0 > 0
             && at.since(*newest) <= MAX_HINT_MS
         {
@@ -149,7 +154,7 @@ impl Clock {
             }
             // Real milliseconds are next to nothing in a replay, but keep the order of arrival.
             Source::Topic(ticks) => {
-                Some(ticks.newest + since_boot_ms.saturating_sub(self::since_boot_ms()))
+                Some(ticks.newest + since_boot_ms.saturating_sub(ticks.since_boot_ms))
             }
         }
     }
@@ -193,6 +198,18 @@ mod tests {
         clock.hint(DURABLE + 1_000);
         assert_eq!(clock.now(), DURABLE);
         assert!(clock.is_trusted());
+    }
+
+    #[test]
+    fn a_moment_of_a_replay_has_one_time_however_often_it_is_asked_for() {
+        let mut clock = Clock::of_ticks(UtcMillis(0));
+        let (boot, since) = clock.since_boot();
+        clock.tick(DURABLE);
+        let first = clock.at_boot(boot, since).unwrap();
+        assert!((0..1_000).contains(&DURABLE.since(first)), "{first:?}");
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(clock.at_boot(boot, since), Some(first));
+        assert_eq!(clock.at_boot(boot, since + 1), Some(first + 1));
     }
 
     #[test]
