@@ -80,11 +80,10 @@ impl Guest {
     }
 
     fn arguments(&self) -> Vec<String> {
-        let Args { kernel, initramfs, disk, ram_mb, cores, memory_max_mb, .. } = &self.args;
+        let Args { kernel, initramfs, disk, ram_mb, cores, .. } = &self.args;
         let now = now_ms() / 1_000;
         let told = [
             ("broker", self.broker.clone()),
-            ("memory_max_mb", memory_max_mb.to_string()),
             ("clock_after_s", CLOCK_AFTER_S.to_string()),
             ("epoch_s", now.to_string()),
         ];
@@ -99,7 +98,7 @@ impl Guest {
         let pairs = [
             ("-kernel", kernel.display().to_string()),
             ("-initrd", initramfs.display().to_string()),
-            ("-append", format!("console=ttyAMA0 quiet panic=1{told}")),
+            ("-append", format!("console=ttyAMA0 quiet panic=1 systemd.show_status=false{told}")),
             ("-drive", format!("file={},format=raw,if=none,id=card", disk.display())),
             ("-netdev", format!("user,id=net,hostfwd=tcp:127.0.0.1:{}-:8080", self.port)),
         ];

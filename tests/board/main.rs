@@ -1,8 +1,9 @@
 //! `cargo xtask cross --system`: a whole emulated board under load, its power cut at random
 //! moments, its clock wrong after every boot.
 //!
-//! The board is a Cortex-A53 with Debian's kernel and the agent's package on its card. Broker and
-//! sensors are on this machine, at the other end of QEMU's network, and go on through the cuts.
+//! The board is a Cortex-A53 with Debian's kernel and systemd, which runs the agent by the unit of
+//! its package. Broker and sensors are on this machine, at the other end of QEMU's network, and go
+//! on through the cuts.
 //! In the end every reading that was published must be in the board's store, once, with its own
 //! time and under its own day: the broker keeps what was not acknowledged, so that whatever is
 //! missing was acknowledged and lost.
@@ -78,7 +79,7 @@ struct Args {
     agent_memory_mb: u64,
     /// Where the system ends it.
     #[arg(long)]
-    memory_max_mb: u64,
+    memory_max_mb: u32,
     /// How often the power is cut.
     #[arg(long)]
     cuts: u32,
@@ -191,8 +192,14 @@ impl Found {
         if wrong != guest.boots {
             problems.push(format!("{wrong} of {} boots began in 2000", guest.boots));
         }
-        if guest.said("the agent ended with").as_deref() != Some("0") {
-            problems.push("the agent did not end well".into());
+        let limit = format!("MemoryMax={}", u64::from(args.memory_max_mb) << 20);
+        for expected in [&limit[..], "User=daywise", "WatchdogUSec=1min", "Result=success"] {
+            if !events.lines().any(|line| line.starts_with("board: ") && line.contains(expected)) {
+                problems.push(format!("the service does not say {expected}"));
+            }
+        }
+        if !events.contains("NRestarts=0") || !events.contains("ExecMainStatus=0") {
+            problems.push("the agent did not end well, or had to be started again".into());
         }
         json!({
             "boots": guest.boots,

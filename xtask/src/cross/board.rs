@@ -1,8 +1,9 @@
-//! A whole emulated board: Debian's kernel for arm64 on a Cortex-A53, the agent's package on its
-//! disk, and a program of `tests/board/` that loads it and cuts its power.
+//! A whole emulated board: Debian's kernel and systemd for arm64 on a Cortex-A53, the agent's
+//! package on its disk, and a program of `tests/board/` that loads it and cuts its power.
 //!
-//! Kernel and busybox are Debian's packages, fetched with lists of their own, so that this
-//! machine's are left alone. Nothing here needs root once QEMU is installed.
+//! All but the agent are Debian's packages, fetched with lists of their own, so that this machine's
+//! are left alone. They are unpacked, not configured, which would take the board's own processor.
+//! Nothing here needs root once QEMU is installed.
 
 use std::{
     fs,
@@ -59,6 +60,13 @@ const AGENT_TOML: &str = "gateway = \"board\"\n\
     [mqtt]\nurl = \"mqtt://BROKER\"\n\
     [[sources]]\ntopic = \"readings/{sensor#}\"\n\
     [http]\nlisten = \"0.0.0.0:8080\"\n";
+/// What the board's owner and its network do, before the agent and beside it.
+const BEGIN_UNIT: &str = "[Unit]\nBefore=daywise-agent.service\n\
+    [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/board begin\n\
+    StandardOutput=tty\nTTYPath=/dev/ttyAMA0\n";
+const UNIT: &str = "[Unit]\nAfter=board-begin.service\n\
+    [Service]\nExecStart=/usr/sbin/board go-on\nStandardInput=tty\nStandardOutput=tty\n\
+    TTYPath=/dev/ttyAMA0\n";
 
 /// Boots it, loads it, cuts its power so many times; what the trial found.
 pub(crate) fn run(cuts: u32, seed: u64) -> anyhow::Result<Value> {
@@ -70,17 +78,24 @@ pub(crate) fn run(cuts: u32, seed: u64) -> anyhow::Result<Value> {
     let cache = workspace::target_dir()?.join("board");
     let debian = fetch(&cache)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let kernel = only(&debian.join("boot"), "vmlinuz-")?;
+    let kernel = only(&debian.kernel.join("boot"), "vmlinuz-")?;
     let initramfs = initramfs(&debian, folder.path())?;
     let disk = disk(&board, &debian, folder.path())?;
     trial(&board, [&kernel, &initramfs, &disk], cuts, seed)
 }
 
-/// Kernel and busybox of arm64, unpacked; kept from one run to the next.
-fn fetch(cache: &Path) -> anyhow::Result<PathBuf> {
-    let unpacked = cache.join("debian");
-    if unpacked.join("done").is_file() {
-        return Ok(unpacked);
+/// Debian's packages for arm64, unpacked; kept from one run to the next.
+struct Debian {
+    kernel: PathBuf,
+    /// Systemd with all that it needs, and busybox.
+    system: PathBuf,
+}
+
+fn fetch(cache: &Path) -> anyhow::Result<Debian> {
+    let debian = Debian { kernel: cache.join("kernel"), system: cache.join("system") };
+    let done = cache.join("done");
+    if done.is_file() {
+        return Ok(debian);
     }
     for folder in ["lists/partial", "cache/archives/partial", "packages"] {
         fs::create_dir_all(cache.join(folder)).context("cannot make the board's folder")?;
@@ -98,28 +113,62 @@ fn fetch(cache: &Path) -> anyhow::Result<PathBuf> {
         let mut command = Command::new(program);
         said(command.args(args).env("APT_CONFIG", &config).current_dir(&packages))
     };
-    eprintln!("cross: fetching Debian's kernel for arm64");
+    eprintln!("cross: fetching Debian's kernel and systemd for arm64");
     apt("apt-get", &["update", "-q"])?;
     let depends = apt("apt-cache", &["depends", "linux-image-cloud-arm64"])?;
     let kernel = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
     let kernel = kernel.context("there is no kernel for arm64 in this Debian")?;
-    apt("apt-get", &["download", "-q", kernel, "busybox-static"])?;
-    for entry in fs::read_dir(&packages).context("cannot list the packages")? {
-        let package = entry.context("cannot list the packages")?.path();
-        said(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&unpacked))?;
+    apt("apt-get", &["download", "-q", kernel])?;
+    let only_download = ["install", "-q", "-y", "--download-only", "--no-install-recommends"];
+    apt("apt-get", &[&only_download[..], &["systemd", "busybox-static"]].concat())?;
+    unpack(&packages, &debian.kernel)?;
+    // Packages of this Debian have files in folders that are links since.
+    for folder in ["bin", "sbin", "lib"] {
+        fs::create_dir_all(debian.system.join("usr").join(folder))
+            .and_then(|()| symlink(format!("usr/{folder}"), debian.system.join(folder)))
+            .with_context(|| format!("cannot make the board's {folder}"))?;
     }
-    fs::write(unpacked.join("done"), "").context("cannot finish the board's folder")?;
-    Ok(unpacked)
+    unpack(&cache.join("cache/archives"), &debian.system)?;
+    fs::write(done, "").context("cannot finish the board's folder")?;
+    Ok(debian)
+}
+
+/// Unpacks all packages in a folder.
+fn unpack(packages: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(packages).context("cannot list the packages")? {
+        let package = entry.context("cannot list the packages")?.path();
+        if package.extension().is_none_or(|extension| extension != "deb") {
+            continue;
+        }
+        let mut read = Command::new("dpkg-deb")
+            .arg("--fsys-tarfile")
+            .arg(&package)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run dpkg-deb")?;
+        let files = read.stdout.take().context("dpkg-deb says nothing")?;
+        let written = Command::new("tar")
+            .args(["-x", "--keep-directory-symlink", "--no-same-owner", "-C"])
+            .arg(to)
+            .stdin(files)
+            .status()
+            .context("cannot run tar")?;
+        let is_read = read.wait().context("dpkg-deb is gone")?.success();
+        ensure!(is_read && written.success(), "cannot unpack {}", package.display());
+    }
+    Ok(())
 }
 
 /// What the kernel starts with: busybox, the modules, and a script that goes on to the disk.
-fn initramfs(debian: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+fn initramfs(debian: &Debian, folder: &Path) -> anyhow::Result<PathBuf> {
     let tree = folder.join("initramfs");
     for made in ["bin", "proc", "dev", "disk"] {
         fs::create_dir_all(tree.join(made)).context("cannot make the initramfs")?;
     }
-    program(&debian.join("bin/busybox"), &tree.join("bin/busybox"))?;
-    let modules = only(&debian.join("lib/modules"), "")?.join("kernel");
+    program(&debian.system.join("bin/busybox"), &tree.join("bin/busybox"))?;
+    let modules = only(&debian.kernel.join("lib/modules"), "")?.join("kernel");
     let mut list = String::new();
     for module in MODULES {
         let file = modules.join(format!("{module}.ko"));
@@ -146,45 +195,54 @@ fn initramfs(debian: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// The board's card: the agent as its package lays it out, and busybox for all else.
-fn disk(board: &Board, debian: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+/// The board's card: Debian's systemd, the agent as its package lays it out, and what a board's
+/// owner would have set up.
+fn disk(board: &Board, debian: &Debian, folder: &Path) -> anyhow::Result<PathBuf> {
     let tree = folder.join("disk");
-    let package = dist::package(&board.triple, folder)?;
-    said(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&tree))?;
-    for made in ["bin", "sbin", "proc", "sys", "dev", "run", "tmp", "var/lib/daywise"] {
+    said(Command::new("cp").arg("-a").arg(&debian.system).arg(&tree))?;
+    let package = folder.join("package");
+    fs::create_dir_all(&package).context("cannot make a folder for the package")?;
+    dist::package(&board.triple, &package)?;
+    unpack(&package, &tree)?;
+    for made in ["proc", "sys", "dev", "run", "tmp", "root", "etc/systemd/system", "var/tmp"] {
         fs::create_dir_all(tree.join(made)).context("cannot make the disk")?;
     }
-    let busybox = tree.join("bin/busybox");
-    program(&debian.join("bin/busybox"), &busybox)?;
-    for applet in [
-        "sh",
-        "ip",
-        "mount",
-        "mkdir",
-        "chown",
-        "chmod",
-        "sed",
-        "tr",
-        "date",
-        "sleep",
-        "touch",
-        "start-stop-daemon",
-        "pidof",
-        "kill",
-        "sync",
-        "poweroff",
-        "cat",
-    ] {
-        symlink("busybox", tree.join("bin").join(applet)).context("cannot link busybox")?;
+    for applet in ["sh", "ip", "sed", "tr", "date", "sleep", "touch", "cat", "grep"] {
+        let place = tree.join("bin").join(applet);
+        if !place.exists() {
+            symlink("busybox", place).context("cannot link busybox")?;
+        }
     }
-    script(include_str!("../../../tests/board/init.sh"), &tree.join("sbin/init"))?;
+    symlink("/lib/systemd/systemd", tree.join("sbin/init")).context("cannot link systemd")?;
     let files = [
-        ("etc/passwd", "root:x:0:0::/:/bin/sh\ndaywise:x:100:100::/var/lib/daywise:/bin/sh\n"),
-        ("etc/group", "root:x:0:\ndaywise:x:100:\n"),
+        ("etc/passwd", "root:x:0:0::/root:/bin/sh\ndaywise:x:100:100::/var/lib/daywise:/bin/sh\n"),
+        ("etc/group", "root:x:0:\ntty:x:5:\ndaywise:x:100:\n"),
+        ("etc/machine-id", "00000000000000000000000000000001\n"),
         ("etc/daywise/board.toml", AGENT_TOML),
+        ("etc/systemd/system/board-begin.service", BEGIN_UNIT),
+        ("etc/systemd/system/board.service", UNIT),
     ];
     for (place, text) in files {
         fs::write(tree.join(place), text).with_context(|| format!("cannot write {place}"))?;
+    }
+    script(include_str!("../../../tests/board/board.sh"), &tree.join("usr/sbin/board"))?;
+    let wanted = tree.join("etc/systemd/system/multi-user.target.wants");
+    fs::create_dir_all(&wanted).context("cannot make the disk")?;
+    let links = [
+        ("/lib/systemd/system/multi-user.target", "default.target"),
+        // The console is the trial's.
+        ("/dev/null", "getty.target"),
+        ("../board-begin.service", "multi-user.target.wants/board-begin.service"),
+        ("../board.service", "multi-user.target.wants/board.service"),
+        // As the package's script enables it.
+        (
+            "/lib/systemd/system/daywise-agent.service",
+            "multi-user.target.wants/daywise-agent.service",
+        ),
+    ];
+    for (to, place) in links {
+        symlink(to, tree.join("etc/systemd/system").join(place))
+            .with_context(|| format!("cannot link {place}"))?;
     }
     let path = folder.join("disk.ext4");
     fs::File::create(&path)
