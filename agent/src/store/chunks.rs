@@ -228,6 +228,11 @@ impl Chunks {
         Ok(())
     }
 
+    /// Closes the file that was read last, and forgets where its blocks are.
+    pub(super) fn forget(&mut self) {
+        self.known = None;
+    }
+
     /// Reads the indexes of the date's file, unless they are known.
     fn look(
         &mut self,

@@ -21,6 +21,7 @@ mod target;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use daywise_core::board::Board;
 use serde_json::{Map, Value, json};
 
 use crate::{boards, system};
@@ -100,6 +101,14 @@ pub(crate) fn run(args: &CrossArgs) -> anyhow::Result<()> {
         println!("{}", json!({ "triples": triples, "system": booted }));
     }
     if bad.is_empty() { Ok(()) } else { bail!("not as it must be: {}", bad.join(", ")) }
+}
+
+/// The agent as the 64-bit ARM package has it, static and built for size, for this machine.
+pub(crate) fn build_static_here(board: &Board) -> anyhow::Result<PathBuf> {
+    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let target = Target::new(&triple, std::slice::from_ref(board))?;
+    target.add_standard_library()?;
+    build::agent(&target)
 }
 
 fn targets(args: &CrossArgs) -> anyhow::Result<Vec<Target>> {

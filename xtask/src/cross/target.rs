@@ -53,7 +53,7 @@ enum StandardLibrary {
     Sources,
 }
 
-const TOOLCHAINS: [Toolchain; 5] = [
+const TOOLCHAINS: [Toolchain; 6] = [
     Toolchain {
         triple: "x86_64-unknown-linux-gnu",
         debian: Some("amd64"),
@@ -72,6 +72,15 @@ const TOOLCHAINS: [Toolchain; 5] = [
         debian: Some("arm64"),
         linker: Linker::Rust,
         emulator: &["qemu-aarch64-static"],
+        flags: &[],
+        standard_library: StandardLibrary::Built,
+    },
+    // No board's: what the 64-bit ARM package is on this machine, to be measured.
+    Toolchain {
+        triple: "x86_64-unknown-linux-musl",
+        debian: None,
+        linker: Linker::Rust,
+        emulator: &["qemu-x86_64-static"],
         flags: &[],
         standard_library: StandardLibrary::Built,
     },

@@ -139,6 +139,11 @@ impl Verdict {
         self.growth().is_none_or(|growth| growth <= MEMORY_GROWTH)
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "a budget in megabytes")]
+    fn is_small(&self) -> bool {
+        self.memory_mb.is_none_or(|(_, last)| last <= self.limits.memory_mb as f64)
+    }
+
     fn is_compact(&self) -> bool {
         self.overhead() <= STORE_OVERHEAD || self.store_mb <= SMALL_STORE_MB
     }
@@ -148,19 +153,20 @@ impl Verdict {
     }
 
     pub(super) fn is_kept(&self) -> bool {
-        self.is_flat() && self.is_compact() && self.is_gentle()
+        self.is_small() && self.is_flat() && self.is_compact() && self.is_gentle()
     }
 
     pub(super) fn to_text(self) -> String {
         let word = |kept| if kept { "ok    " } else { "MISSED" };
         let memory = match (self.memory_mb, self.growth()) {
             (Some((second, last)), Some(growth)) => format!(
-                "{} memory: {second:.1} MB in the second quarter, {last:.1} MB in the last: {:+.1} % \
-                 of {:.0} % allowed (the board's budget is {} MB)",
+                "{} memory: {last:.1} of {} MB in the last quarter\n\
+                 {} its growth: from {second:.1} MB in the second quarter, {:+.1} of {:.0} %",
+                word(self.is_small()),
+                self.limits.memory_mb,
                 word(self.is_flat()),
                 growth * 100.0,
                 MEMORY_GROWTH * 100.0,
-                self.limits.memory_mb,
             ),
             _ => format!("       memory: judged from {QUARTERED_DAYS} days on"),
         };
@@ -216,7 +222,9 @@ mod tests {
     fn each_limit_is_judged_by_itself() {
         let good = judged((0..30).map(|_| day(16_000)));
         assert!(good.is_kept(), "{}", good.to_text());
-        let growing = judged((0..30).map(|n| day(16_000 + n * 60)));
+        let large = judged((0..30).map(|_| day(16_400)));
+        assert!(!large.is_small() && !large.is_kept() && large.is_flat());
+        let growing = judged((0..30).map(|n| day(14_000 + n * 60)));
         assert!(!growing.is_flat() && growing.is_compact() && growing.is_gentle());
         let bloated = judged((0..30).map(|_| Day { store_kb: 60_001, ..day(1) }));
         assert!(bloated.is_flat() && !bloated.is_compact() && bloated.is_gentle());

@@ -5,19 +5,27 @@
 //! flash depends on how many readings a commit holds, so commits are cut as they would be in real
 //! time: every so many readings as come within the config's `commit_every`.
 //!
-//! Each simulated day is one line: memory, store, flash. At its end the run is judged: memory does
-//! not grow, the store is at most twice what is live in it, the board's flash budget is kept.
+//! The agent is built as the package for 64-bit ARM boards has it, static and for size, because how
+//! much memory stays with a process is up to its C library.
+//!
+//! Each simulated day is one line: memory, store, flash. At its end the run is judged: memory keeps
+//! the board's budget and does not grow, the store is at most twice what is live in it, the board's
+//! flash budget is kept.
 
 mod figures;
 mod gateway;
 mod readings;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
+use daywise_core::board::Board;
 
 use crate::{
-    boards,
+    boards, cross,
     process::{Interrupt, POLL},
     workspace,
 };
@@ -65,8 +73,11 @@ pub(crate) struct SoakArgs {
 /// Runs it; fails where a limit is missed.
 pub(crate) fn run(args: &SoakArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
-    let limits = limits(&args.board)?;
-    let programs = args.programs.clone().map_or_else(crate::demo::build, Ok)?;
+    let board = boards::named(&args.board)?;
+    let limits = Limits {
+        flash_mb_per_day: board.budget.flash_writes_mb_per_day.into(),
+        memory_mb: board.budget.agent_memory_mb.into(),
+    };
     // Not where temporary files are: that is often memory, which wears nothing.
     let target = workspace::target_dir()?;
     std::fs::create_dir_all(&target).context("cannot make the build folder")?;
@@ -74,6 +85,7 @@ pub(crate) fn run(args: &SoakArgs) -> anyhow::Result<()> {
         .prefix("soak-")
         .tempdir_in(&target)
         .context("cannot make a folder for the soak")?;
+    let programs = args.programs.clone().map_or_else(|| build(&board, dir.path()), Ok)?;
     let setup = Setup {
         programs,
         board: args.board.clone(),
@@ -102,12 +114,17 @@ pub(crate) fn run(args: &SoakArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn limits(board: &str) -> anyhow::Result<Limits> {
-    let budget = boards::named(board)?.budget;
-    Ok(Limits {
-        flash_mb_per_day: budget.flash_writes_mb_per_day.into(),
-        memory_mb: budget.agent_memory_mb.into(),
-    })
+/// Builds both programs and puts them into a folder in `dir`.
+fn build(board: &Board, dir: &Path) -> anyhow::Result<PathBuf> {
+    let server = crate::demo::build()?.join("daywise-server");
+    let agent = cross::build_static_here(board)?;
+    let programs = dir.join("programs");
+    std::fs::create_dir(&programs).context("cannot make a folder for the programs")?;
+    for program in [server, agent] {
+        let name = program.file_name().context("a program without a name")?;
+        std::fs::copy(&program, programs.join(name)).context("cannot copy the programs")?;
+    }
+    Ok(programs)
 }
 
 /// What the agent's service puts into its environment.
