@@ -20,6 +20,7 @@ mod intake;
 pub mod logging;
 pub mod metrics;
 pub mod mqtt;
+pub mod owner;
 pub mod pipeline;
 mod run;
 pub mod seen;

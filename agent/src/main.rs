@@ -8,7 +8,7 @@ use daywise_agent::{
     cli::{Cli, Command},
     commands::{check, decode, features, inspect, predict, replay, score, sniff, status},
     config::{AgentConfig, ConfigError},
-    logging,
+    logging, owner,
 };
 
 /// Exit code for a config that cannot be used, as in BSD's sysexits.
@@ -31,9 +31,14 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run { config } => {
             let config = AgentConfig::load(&config)?;
+            owner::act_as_owner(&config.state_dir)?;
             runtime()?.block_on(daywise_agent::run(config))?;
         }
-        Command::Check(args) => runtime()?.block_on(check::run(&args))?,
+        Command::Check(args) => {
+            let config = AgentConfig::load(&args.config)?;
+            owner::act_as_owner(&config.state_dir)?;
+            runtime()?.block_on(check::run(&args, &config))?;
+        }
         Command::Features(args) => {
             features::run(&args)?;
         }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     config::{AgentConfig, ConfigError},
+    owner::{OwnerError, act_as_owner},
     run::RunError,
     store::{SensorRecord, Store, StoreError},
 };
@@ -54,6 +55,9 @@ pub enum InspectError {
     /// The config cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The state directory's owner cannot be become.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     /// The store cannot be opened; perhaps the agent is running.
     #[error("cannot open the store; stop the agent first, or use `status`")]
     Open(#[source] RunError),
@@ -71,6 +75,7 @@ pub enum InspectError {
 /// The config or the store cannot be read, or nobody reads the output.
 pub fn run(args: &InspectArgs) -> Result<(), InspectError> {
     let config = AgentConfig::load(&args.config)?;
+    act_as_owner(&config.state_dir)?;
     let store = crate::run::open_store(&config).map_err(InspectError::Open)?;
     let mut out = BufWriter::new(io::stdout().lock());
     match args.what {

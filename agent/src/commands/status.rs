@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     config::{AgentConfig, ConfigError},
     http,
+    owner::{OwnerError, act_as_owner},
     run::RunError,
     slots::{Slots, SlotsError},
 };
@@ -29,6 +30,9 @@ pub enum StatusError {
     /// The config cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The state directory's owner cannot be become.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     /// No agent answers and its store cannot be opened.
     #[error("no agent answers, and its store cannot be read")]
     Store(#[source] RunError),
@@ -43,6 +47,7 @@ pub enum StatusError {
 /// The config, the store or the slots cannot be read.
 pub fn run(args: &StatusArgs) -> Result<(), StatusError> {
     let config = AgentConfig::load(&args.config)?;
+    act_as_owner(&config.state_dir)?;
     let document = match http::ask_running(&config.state_dir) {
         Some(document) => document,
         None => stored(&config)?,

@@ -40,6 +40,8 @@ pub(super) fn check(parts: &Parts) -> anyhow::Result<()> {
     installed(&root, &old)?;
     let broker = Broker::start(folder.path())?;
     root.write(CONFIG, &config(broker.address))?;
+    // By root, before the service has ever run: what it leaves must not be in the service's way.
+    root.run(&["daywise-agent", "check", "--config", &format!("/{CONFIG}")])?;
     root.works(&broker)?;
     updated(&root, &new)?;
     purged(&root)?;

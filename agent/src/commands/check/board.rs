@@ -28,8 +28,13 @@ pub(super) fn check_config(config: &AgentConfig) -> Result {
 /// The machine, the program and the running agent beside the board.
 pub(super) fn check_all(config: &AgentConfig, name: &str) -> Vec<(&'static str, Result)> {
     let Some(board) = board::named(name) else {
+        let what = if name.is_empty() {
+            "the config names none; say which".to_owned()
+        } else {
+            format!("`{name}` is not known")
+        };
         let known: Vec<String> = board::names().collect();
-        let problem = format!("`{name}` is not known; known are: {}", known.join(", "));
+        let problem = format!("{what}; known are: {}", known.join(", "));
         return vec![("board", Err(problem))];
     };
     let mut results = vec![
