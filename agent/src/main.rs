@@ -1,6 +1,6 @@
 //! `daywise-agent`: arguments, config, exit codes; nothing else.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -30,13 +30,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run { config } => {
-            let config = AgentConfig::load(&config)?;
-            owner::act_as_owner(&config.state_dir)?;
+            let config = load(&config)?;
             runtime()?.block_on(daywise_agent::run(config))?;
         }
         Command::Check(args) => {
-            let config = AgentConfig::load(&args.config)?;
-            owner::act_as_owner(&config.state_dir)?;
+            let config = load(&args.config)?;
             runtime()?.block_on(check::run(&args, &config))?;
         }
         Command::Features(args) => {
@@ -57,10 +55,17 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => {
             runtime()?.block_on(replay::run(&args))?;
         }
-        Command::Status(args) => status::run(&args)?,
-        Command::Inspect(args) => inspect::run(&args)?,
+        Command::Status(args) => status::run(&args, &load(&args.config)?)?,
+        Command::Inspect(args) => inspect::run(&args, &load(&args.config)?)?,
     }
     Ok(())
+}
+
+/// The config of a command that works on the agent's state, which it does as its owner.
+fn load(config: &Path) -> anyhow::Result<AgentConfig> {
+    let config = AgentConfig::load(config)?;
+    owner::act_as_owner(&config.state_dir)?;
+    Ok(config)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -3,7 +3,11 @@
 //! `sudo daywise-agent check` must not leave files that the service, which has a user of its own,
 //! cannot write to afterwards.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use rustix::{
     process::{Gid, Uid, geteuid},
@@ -14,7 +18,7 @@ use rustix::{
 #[derive(Debug, thiserror::Error)]
 #[error("cannot work as the owner of {}", path.display())]
 pub struct OwnerError {
-    path: std::path::PathBuf,
+    path: PathBuf,
     source: io::Error,
 }
 

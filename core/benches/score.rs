@@ -29,7 +29,7 @@ fn main() {
     let mut baseline = Baseline::default();
     for number in 0..30 {
         let chunk = Chunk::new(LocalDay::utc(LocalDate(number)), day(number));
-        let Ok(features) = FeatureSet::Profile1.extract(&chunk) else { continue };
+        let features = FeatureSet::Profile1.extract(&chunk).expect("a full day");
         let closed = ClosedDay::new(&chunk, features, Quantity::Temperature, &mut baseline, None);
         assert!(closed.is_learnt, "a full day");
     }

@@ -13,8 +13,7 @@ use daywise_core::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    config::{AgentConfig, ConfigError},
-    owner::{OwnerError, act_as_owner},
+    config::AgentConfig,
     run::RunError,
     store::{SensorRecord, Store, StoreError},
 };
@@ -52,12 +51,6 @@ const OUTBOX_BYTES: usize = 256 * 1_024;
 /// Why nothing can be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The config cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The state directory's owner cannot be become.
-    #[error(transparent)]
-    Owner(#[from] OwnerError),
     /// The store cannot be opened; perhaps the agent is running.
     #[error("cannot open the store; stop the agent first, or use `status`")]
     Open(#[source] RunError),
@@ -72,11 +65,9 @@ pub enum InspectError {
 /// Lists to standard output.
 ///
 /// # Errors
-/// The config or the store cannot be read, or nobody reads the output.
-pub fn run(args: &InspectArgs) -> Result<(), InspectError> {
-    let config = AgentConfig::load(&args.config)?;
-    act_as_owner(&config.state_dir)?;
-    let store = crate::run::open_store(&config).map_err(InspectError::Open)?;
+/// The store cannot be read, or nobody reads the output.
+pub fn run(args: &InspectArgs, config: &AgentConfig) -> Result<(), InspectError> {
+    let store = crate::run::open_store(config).map_err(InspectError::Open)?;
     let mut out = BufWriter::new(io::stdout().lock());
     match args.what {
         What::Sensors => list_sensors(&store, &mut out),

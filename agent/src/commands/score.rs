@@ -5,11 +5,7 @@
 //! later day, of whichever sensor; the file's end closes the rest. All readings are held in memory,
 //! 24 bytes each, because a file may list its sensors in any order.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use daywise_core::{
     baseline::Baseline,
@@ -167,8 +163,6 @@ struct Replay {
     open: BTreeMap<SensorIx, Vec<Sample>>,
     readings_out: Output,
     days_out: Option<Output>,
-    /// Those with a reading.
-    seen: BTreeSet<SensorIx>,
     readings: u64,
     sensor_days: u64,
     drifting: u64,
@@ -200,7 +194,6 @@ impl Replay {
             open: BTreeMap::new(),
             readings_out,
             days_out,
-            seen: BTreeSet::new(),
             readings: 0,
             sensor_days: 0,
             drifting: 0,
@@ -223,7 +216,6 @@ impl Replay {
         }
         self.collector.accept(at, &day, reading);
         self.open.entry(sensor).or_default().push(reading.sample);
-        self.seen.insert(sensor);
         self.readings += 1;
         // Before anything is known nothing is strange.
         let score = self.collector.sensor(sensor).and_then(|state| state.live_score).unwrap_or(0.0);
@@ -268,13 +260,15 @@ impl Replay {
         while let Some(day) = self.collector.poll_closed(UtcMillis(i64::MAX)) {
             self.close(day)?;
         }
+        let states = (0..).map(SensorIx).map_while(|sensor| self.collector.sensor(sensor));
+        let sensors = states.filter(|state| state.last.is_some()).count();
         self.readings_out.finish()?;
         self.days_out.map(Output::finish).transpose()?;
         Ok(ScoreSummary {
             rows,
             readings: self.readings,
             refused,
-            sensors: self.seen.len(),
+            sensors,
             sensor_days: self.sensor_days,
             drifting: self.drifting,
         })

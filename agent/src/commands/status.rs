@@ -6,9 +6,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
-    config::{AgentConfig, ConfigError},
+    config::AgentConfig,
     http,
-    owner::{OwnerError, act_as_owner},
     run::RunError,
     slots::{Slots, SlotsError},
 };
@@ -27,12 +26,6 @@ pub struct StatusArgs {
 /// Why there is no status.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
-    /// The config cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The state directory's owner cannot be become.
-    #[error(transparent)]
-    Owner(#[from] OwnerError),
     /// No agent answers and its store cannot be opened.
     #[error("no agent answers, and its store cannot be read")]
     Store(#[source] RunError),
@@ -44,13 +37,11 @@ pub enum StatusError {
 /// Prints the status.
 ///
 /// # Errors
-/// The config, the store or the slots cannot be read.
-pub fn run(args: &StatusArgs) -> Result<(), StatusError> {
-    let config = AgentConfig::load(&args.config)?;
-    act_as_owner(&config.state_dir)?;
+/// The store or the slots cannot be read.
+pub fn run(args: &StatusArgs, config: &AgentConfig) -> Result<(), StatusError> {
     let document = match http::ask_running(&config.state_dir) {
         Some(document) => document,
-        None => stored(&config)?,
+        None => stored(config)?,
     };
     if args.json {
         println!("{document}");

@@ -9,7 +9,7 @@ use daywise_core::{quantity::Quantity, reading::SensorIx};
 pub struct FileSensors {
     /// What all of them measure; `None` to infer it from each id.
     quantity: Option<Quantity>,
-    by_id: HashMap<String, SensorIx>,
+    by_id: HashMap<String, usize>,
     all: Vec<(String, Quantity)>,
     last: usize,
 }
@@ -25,7 +25,7 @@ impl FileSensors {
     pub fn of(&mut self, id: &str) -> (SensorIx, Quantity) {
         if self.all.get(self.last).is_none_or(|(known, _)| known != id) {
             self.last = match self.by_id.get(id) {
-                Some(sensor) => sensor.place(),
+                Some(&place) => place,
                 None => self.add(id),
             };
         }
@@ -36,7 +36,7 @@ impl FileSensors {
     fn add(&mut self, id: &str) -> usize {
         let place = self.all.len();
         let quantity = self.quantity.unwrap_or_else(|| Quantity::infer(id));
-        self.by_id.insert(id.to_owned(), SensorIx(u32::try_from(place).unwrap_or(u32::MAX)));
+        self.by_id.insert(id.to_owned(), place);
         self.all.push((id.to_owned(), quantity));
         place
     }
