@@ -6,7 +6,7 @@ said() {
     tr ' ' '\n' </proc/cmdline | sed -n "s/^daywise.$1=//p"
 }
 
-# Before the agent: its owner's config and limits, its network, its clock.
+# Before the agent: its owner's config, its network, its clock.
 begin() {
     ip addr add 10.0.2.15/24 dev eth0
     ip link set eth0 up

@@ -25,6 +25,30 @@ pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// How much of a failed process's log is shown.
 const SHOWN_LOG_LINES: usize = 30;
 
+/// Runs a program to its end. What it prints goes to stderr, because reports go to stdout.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs a program to its end; what it printed.
+pub(crate) fn output_of(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?} failed ({}):\n{said}{why}", output.status);
+    }
+    Ok(said)
+}
+
 /// Set when someone wants us to stop.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::workspace;
+use crate::{process, workspace};
 
 /// Where Debian keeps what is not on everybody's path.
 const MORE_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
@@ -29,18 +29,7 @@ pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
 
 fn apt_get(args: &[&str]) -> anyhow::Result<()> {
     eprintln!("$ apt-get {}", args.join(" "));
-    let status = Command::new("apt-get")
-        .args(args)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        // Reports go to stdout, and this is none.
-        .stdout(std::io::stderr())
-        .status()
-        .context("cannot run apt-get")?;
-    if !status.success() {
-        bail!("apt-get {} failed ({status})", args.join(" "));
-    }
-    Ok(())
+    process::run(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// Adds a target's standard library to the toolchain; says whether it was there already.
@@ -66,17 +55,8 @@ pub(crate) fn add_library_sources() -> anyhow::Result<()> {
 
 fn rustup(args: &[&str]) -> anyhow::Result<()> {
     eprintln!("$ rustup {}", args.join(" "));
-    let status = Command::new("rustup")
-        .args(args)
-        .current_dir(workspace::root()?)
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .context("cannot run rustup, which has the standard libraries")?;
-    if !status.success() {
-        bail!("rustup {} failed ({status})", args.join(" "));
-    }
-    Ok(())
+    process::run(Command::new("rustup").args(args).current_dir(workspace::root()?))
+        .context("rustup has the standard libraries")
 }
 
 /// The compiler that cargo uses.

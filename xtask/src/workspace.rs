@@ -2,10 +2,12 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+
+use crate::process;
 
 /// The workspace's root folder.
 pub(crate) fn root() -> anyhow::Result<PathBuf> {
@@ -27,17 +29,7 @@ pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
         .map_or_else(|| root.join("target"), |dir| root.join(dir)))
 }
 
-/// Runs cargo in the workspace. What it prints goes to stderr, because reports go to stdout.
+/// Runs cargo in the workspace; what it prints goes to stderr.
 pub(crate) fn run_cargo(args: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new(cargo())
-        .args(args)
-        .current_dir(root()?)
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("cargo {} failed ({status})", args.join(" "));
-    }
-    Ok(())
+    process::run(Command::new(cargo()).args(args).current_dir(root()?))
 }

@@ -11,11 +11,11 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::{Parts, VERSION, deb, succeed, tarball};
+use super::{Parts, VERSION, deb, tarball};
 use crate::{
     demo::{fleet, mqtt},
     http,
-    process::{Interrupt, POLL, Process},
+    process::{Interrupt, POLL, Process, output_of},
     system, workspace,
 };
 
@@ -63,7 +63,7 @@ fn base() -> anyhow::Result<PathBuf> {
     eprintln!("dist: making a clean {name}");
     let mut command = Command::new("debootstrap");
     command.args(["--variant=minbase", "--include=adduser,init-system-helpers", name]).arg(&base);
-    succeed(&mut command)?;
+    output_of(&mut command)?;
     fs::write(base.join("done"), "").context("cannot finish the clean root")?;
     Ok(base)
 }
@@ -117,7 +117,7 @@ fn purged(root: &Root) -> anyhow::Result<()> {
 fn from_tarball(root: &Root, packed: &Path) -> anyhow::Result<()> {
     let mut unpack = Command::new("tar");
     unpack.arg("-xzf").arg(packed).arg("-C").arg(root.path("tmp"));
-    succeed(unpack.arg("--strip-components=1"))?;
+    output_of(unpack.arg("--strip-components=1"))?;
     root.run(&["/tmp/install.sh"])?;
     root.run(&["/usr/local/bin/daywise-agent", "--version"])?;
     root.write(CONFIG, "gateway = \"mine\"\n")?;
@@ -146,7 +146,7 @@ struct Root(PathBuf);
 
 impl Root {
     fn copy(base: &Path, to: &Path) -> anyhow::Result<Self> {
-        succeed(Command::new("cp").arg("-a").arg(base).arg(to))?;
+        output_of(Command::new("cp").arg("-a").arg(base).arg(to))?;
         Ok(Self(to.into()))
     }
 
@@ -166,7 +166,7 @@ impl Root {
     fn run(&self, args: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new("chroot");
         command.arg(&self.0).args(args).env("DEBIAN_FRONTEND", "noninteractive");
-        succeed(command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C"))
+        output_of(command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C"))
     }
 
     fn dpkg(&self, args: &[&str], package: &Path) -> anyhow::Result<()> {

@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{Parts, files_in, name_of, put, put_bytes, source_date, succeed, unit};
-use crate::workspace;
+use super::{Parts, files_in, name_of, put, put_bytes, source_date, unit};
+use crate::{process::output_of, workspace};
 
 const CONFIG: &str = "etc/daywise/agent.toml";
 const DOCS: &str = "usr/share/doc/daywise-agent";
@@ -45,7 +45,7 @@ pub(super) fn write_with(
     let package = out.join(name);
     let mut command = Command::new("dpkg-deb");
     command.args(["--root-owner-group", "-Zxz", "--build"]).arg(&tree).arg(&package);
-    succeed(command.env("SOURCE_DATE_EPOCH", source_date()?))?;
+    output_of(command.env("SOURCE_DATE_EPOCH", source_date()?))?;
     Ok(package)
 }
 
@@ -83,7 +83,7 @@ fn fill(parts: &Parts, config: &str, tree: &Path) -> anyhow::Result<()> {
             None => put(&page, tree, &format!("usr/share/man/man1/{name}"), 0o644)?,
         }
     }
-    succeed(Command::new("gzip").args(["-9", "-n", "-r"]).arg(tree.join("usr/share/man")))?;
+    output_of(Command::new("gzip").args(["-9", "-n", "-r"]).arg(tree.join("usr/share/man")))?;
     Ok(())
 }
 
@@ -112,7 +112,7 @@ fn control(parts: &Parts, version: &str, size_kb: u64, tree: &Path) -> anyhow::R
     let mut sums = String::new();
     for path in files.iter().filter_map(|path| path.strip_prefix(tree).ok()) {
         if !path.starts_with("DEBIAN") && path != Path::new(CONFIG) {
-            let sum = succeed(Command::new("md5sum").arg(path).current_dir(tree))?;
+            let sum = output_of(Command::new("md5sum").arg(path).current_dir(tree))?;
             write!(sums, "{sum}").context("cannot write to memory")?;
         }
     }

@@ -159,13 +159,13 @@ fn source_date() -> anyhow::Result<String> {
 }
 
 /// Copies a file to a place in a tree that is being made.
-fn put(from: &Path, tree: &Path, place: &str, mode: u32) -> anyhow::Result<()> {
+pub(crate) fn put(from: &Path, tree: &Path, place: &str, mode: u32) -> anyhow::Result<()> {
     let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     put_bytes(&bytes, tree, place, mode)
 }
 
 /// Writes a file to a place in a tree that is being made.
-fn put_bytes(bytes: &[u8], tree: &Path, place: &str, mode: u32) -> anyhow::Result<()> {
+pub(crate) fn put_bytes(bytes: &[u8], tree: &Path, place: &str, mode: u32) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let path = tree.join(place);
     let about = || format!("cannot write {}", path.display());
@@ -183,20 +183,10 @@ fn files_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Runs a program to its end.
-fn succeed(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?} failed ({}):\n{said}{why}", output.status);
-    }
-    Ok(said)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::output_of;
 
     #[test]
     fn sums_are_what_sha256sum_checks() {
@@ -208,9 +198,9 @@ mod tests {
         fs::write(dir.path().join("SHA256SUMS"), &sums).unwrap();
         let mut check = Command::new("sha256sum");
         check.args(["--check", "SHA256SUMS"]).current_dir(dir.path());
-        assert!(succeed(&mut check).is_ok());
+        assert!(output_of(&mut check).is_ok());
         fs::write(dir.path().join("a.deb"), "not a").unwrap();
-        assert!(succeed(&mut check).is_err());
+        assert!(output_of(&mut check).is_err());
         assert!(sums.starts_with(
             "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  a.deb\n"
         ));

@@ -12,8 +12,8 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Target, VERSION, succeed};
-use crate::workspace;
+use super::{Target, VERSION};
+use crate::{process::output_of, workspace};
 
 #[derive(Debug, Deserialize)]
 struct Lock {
@@ -36,7 +36,7 @@ pub(super) fn write(target: &Target, out: &Path) -> anyhow::Result<PathBuf> {
         .args(["tree", "--locked", "--package", "daywise-agent", "--edges", "normal"])
         .args(["--prefix", "none", "--format", "{p}|{l}", "--target", &target.triple])
         .current_dir(&root);
-    let tree = succeed(&mut command)?;
+    let tree = output_of(&mut command)?;
     let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let document = document(&target.triple, &tree, &lock)?;
     let path = out.join(format!("daywise-agent-{VERSION}-{}.cdx.json", target.triple));

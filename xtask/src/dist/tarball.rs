@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{Parts, VERSION, files_in, name_of, put, put_bytes, source_date, succeed, unit};
-use crate::workspace;
+use super::{Parts, VERSION, files_in, name_of, put, put_bytes, source_date, unit};
+use crate::{process::output_of, workspace};
 
 /// Writes it into `out`; says where.
 pub(super) fn write(parts: &Parts, out: &Path) -> anyhow::Result<PathBuf> {
@@ -40,7 +40,7 @@ pub(super) fn write(parts: &Parts, out: &Path) -> anyhow::Result<PathBuf> {
     command.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", &time]);
     // The mode of folders is the umask's otherwise.
     command.args(["--mode=u=rwX,go=rX", "--format=ustar", "-C"]).arg(staging.path());
-    succeed(command.arg("-cf").arg(&tar).arg(&name))?;
-    succeed(Command::new("gzip").args(["-9", "-n", "-f"]).arg(&tar))?;
+    output_of(command.arg("-cf").arg(&tar).arg(&name))?;
+    output_of(Command::new("gzip").args(["-9", "-n", "-f"]).arg(&tar))?;
     Ok(packed)
 }

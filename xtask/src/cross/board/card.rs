@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -13,9 +13,9 @@ use daywise_core::board::Board;
 
 use super::{
     debian::{self, Debian},
-    only, said,
+    only,
 };
-use crate::{dist, system};
+use crate::{dist, process::output_of, system};
 
 /// What the kernel needs for its disk and its network, each after what it needs itself.
 const MODULES: [&str; 9] = [
@@ -63,7 +63,7 @@ pub(super) fn initramfs(debian: &Debian, folder: &Path) -> anyhow::Result<PathBu
     for made in ["bin", "proc", "dev", "disk"] {
         fs::create_dir_all(tree.join(made)).context("cannot make the initramfs")?;
     }
-    program(&debian.system.join("bin/busybox"), &tree.join("bin/busybox"))?;
+    dist::put(&debian.system.join("bin/busybox"), &tree, "bin/busybox", 0o755)?;
     let modules = only(&debian.kernel.join("lib/modules"), "")?.join("kernel");
     let mut list = String::new();
     for module in MODULES {
@@ -73,7 +73,7 @@ pub(super) fn initramfs(debian: &Debian, folder: &Path) -> anyhow::Result<PathBu
         list.push_str(&format!("{}\n", name.to_string_lossy()));
     }
     fs::write(tree.join("modules"), list).context("cannot list the modules")?;
-    script(FIRST, &tree.join("init"))?;
+    dist::put_bytes(FIRST.as_bytes(), &tree, "init", 0o755)?;
     let path = folder.join("initramfs.cpio");
     let archive = fs::File::create(&path).context("cannot write the initramfs")?;
     let mut cpio = Command::new("cpio")
@@ -83,7 +83,7 @@ pub(super) fn initramfs(debian: &Debian, folder: &Path) -> anyhow::Result<PathBu
         .stdout(archive)
         .spawn()
         .context("cannot run cpio")?;
-    let listed = said(Command::new("find").arg(".").current_dir(&tree))?;
+    let listed = output_of(Command::new("find").arg(".").current_dir(&tree))?;
     let mut names = cpio.stdin.take().context("cpio does not listen")?;
     names.write_all(listed.as_bytes()).context("cpio does not listen")?;
     drop(names);
@@ -95,7 +95,7 @@ pub(super) fn initramfs(debian: &Debian, folder: &Path) -> anyhow::Result<PathBu
 /// owner would have set up.
 pub(super) fn disk(board: &Board, debian: &Debian, folder: &Path) -> anyhow::Result<PathBuf> {
     let tree = folder.join("disk");
-    said(Command::new("cp").arg("-a").arg(&debian.system).arg(&tree))?;
+    output_of(Command::new("cp").arg("-a").arg(&debian.system).arg(&tree))?;
     let package = folder.join("package");
     fs::create_dir_all(&package).context("cannot make a folder for the package")?;
     dist::package(&board.triple, &package)?;
@@ -103,7 +103,7 @@ pub(super) fn disk(board: &Board, debian: &Debian, folder: &Path) -> anyhow::Res
     for made in ["proc", "sys", "dev", "run", "tmp", "root", "etc/systemd/system", "var/tmp"] {
         fs::create_dir_all(tree.join(made)).context("cannot make the disk")?;
     }
-    for applet in ["sh", "ip", "sed", "tr", "date", "sleep", "touch", "cat", "grep"] {
+    for applet in ["sh", "ip", "sed", "tr", "date", "mkdir", "sleep", "touch", "sync"] {
         let place = tree.join("bin").join(applet);
         if !place.exists() {
             symlink("busybox", place).context("cannot link busybox")?;
@@ -119,9 +119,10 @@ pub(super) fn disk(board: &Board, debian: &Debian, folder: &Path) -> anyhow::Res
         ("etc/systemd/system/board.service", UNIT),
     ];
     for (place, text) in files {
-        fs::write(tree.join(place), text).with_context(|| format!("cannot write {place}"))?;
+        dist::put_bytes(text.as_bytes(), &tree, place, 0o644)?;
     }
-    script(include_str!("../../../../tests/board/board.sh"), &tree.join("usr/sbin/board"))?;
+    let beside = include_bytes!("../../../../tests/board/board.sh");
+    dist::put_bytes(beside, &tree, "usr/sbin/board", 0o755)?;
     let wanted = tree.join("etc/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wanted).context("cannot make the disk")?;
     let links = [
@@ -145,18 +146,6 @@ pub(super) fn disk(board: &Board, debian: &Debian, folder: &Path) -> anyhow::Res
         .and_then(|file| file.set_len(DISK_BYTES))
         .context("cannot make the disk")?;
     let mkfs = system::find("mkfs.ext4").context("mkfs.ext4 is missing")?;
-    said(Command::new(mkfs).args(["-q", "-F", "-d"]).arg(&tree).arg(&path))?;
+    output_of(Command::new(mkfs).args(["-q", "-F", "-d"]).arg(&tree).arg(&path))?;
     Ok(path)
-}
-
-fn program(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
-    let executable = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(to, executable).with_context(|| format!("{}", to.display()))
-}
-
-fn script(text: &str, to: &Path) -> anyhow::Result<()> {
-    fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))?;
-    let executable = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(to, executable).with_context(|| format!("{}", to.display()))
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use super::said;
+use crate::process::output_of;
 
 /// Debian's packages for arm64, unpacked; kept from one run to the next.
 pub(super) struct Debian {
@@ -42,7 +42,7 @@ pub(super) fn fetch(cache: &Path) -> anyhow::Result<Debian> {
     let packages = cache.join("packages");
     let apt = |program: &str, args: &[&str]| {
         let mut command = Command::new(program);
-        said(command.args(args).env("APT_CONFIG", &config).current_dir(&packages))
+        output_of(command.args(args).env("APT_CONFIG", &config).current_dir(&packages))
     };
     eprintln!("cross: fetching Debian's kernel and systemd for arm64");
     apt("apt-get", &["update", "-q"])?;
