@@ -10,7 +10,7 @@ use std::{
 
 use e2e::{
     Scratch, http,
-    scratch::free_port,
+    ports::free_port,
     wait::{is_so_within, wait_for},
 };
 use serde_json::Value;

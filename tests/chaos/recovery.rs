@@ -15,10 +15,10 @@ use e2e::{
     Agent, AgentSettings, Mosquitto, Scratch,
     agent::{CLOCK, READINGS},
     command,
+    ports::free_port,
     process::Process,
     proxy::Proxy,
     readings::{DAY_MS, HOUR_MS, berlin_day, sensor_id},
-    scratch::free_port,
     tap::Tap,
     wait::{SHORT, wait_until},
 };

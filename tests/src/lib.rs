@@ -19,6 +19,7 @@ pub mod frames;
 pub mod http;
 pub mod image;
 pub mod mosquitto;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod publisher;

@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
+    ports::free_port,
     process::Process,
-    scratch::{Scratch, free_port},
+    scratch::Scratch,
     wait::{SHORT, wait_until},
 };
 

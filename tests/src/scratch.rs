@@ -1,8 +1,7 @@
-//! A temporary directory that a failed test leaves behind, and free ports.
+//! A temporary directory that a failed test leaves behind.
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     thread,
 };
@@ -72,13 +71,4 @@ impl Drop for Scratch {
             eprintln!("left behind for a look: {}", directory.keep().display());
         }
     }
-}
-
-/// A port of loopback that nobody listens on now.
-///
-/// # Panics
-/// There is none.
-#[must_use]
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port()
 }

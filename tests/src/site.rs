@@ -3,8 +3,9 @@
 use crate::{
     agent::AgentSettings,
     mosquitto::{DEFAULT_INFLIGHT, Mosquitto},
+    ports::free_port,
     publisher::Publisher,
-    scratch::{Scratch, free_port},
+    scratch::Scratch,
     server::{Server, ServerBroker},
     subscriber::Subscriber,
 };
