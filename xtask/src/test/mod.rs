@@ -6,6 +6,7 @@
 mod config_files;
 mod licences;
 mod needed;
+mod said;
 
 use std::{
     path::PathBuf,
@@ -92,7 +93,7 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<()> {
         let outcome = (step.run)().unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
         let took = started.elapsed();
         println!("=== {}: {} in {} ===", step.name, word(&outcome), seconds(took));
-        if let Outcome::Noted(note) | Outcome::Failed(note) = &outcome {
+        if let Outcome::Noted(note) = &outcome {
             println!("    {note}");
         }
         let stops = step.is_needed && matches!(outcome, Outcome::Failed(_));
@@ -105,6 +106,11 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<()> {
 }
 
 fn conclude(planned: usize, table: &[(&str, Outcome, Duration)]) -> anyhow::Result<()> {
+    for (name, outcome, _) in table {
+        if let Outcome::Failed(why) = outcome {
+            println!("\n{name} failed: {}", why.trim_end());
+        }
+    }
     println!("\nsummary");
     for (name, outcome, took) in table {
         println!("  {:<7} {:>7}  {name}", word(outcome), seconds(*took));
@@ -139,14 +145,15 @@ fn command(
 ) -> anyhow::Result<Outcome> {
     let program = program.into();
     println!("$ {} {}", program.file_name().unwrap_or_default().to_string_lossy(), args.join(" "));
-    let status = Command::new(&program)
-        .args(args)
-        .envs(env.iter().copied())
-        .current_dir(workspace::root()?)
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("cannot run {}", program.display()))?;
-    Ok(if status.success() { Outcome::Passed } else { Outcome::Failed(status.to_string()) })
+    let mut command = Command::new(&program);
+    command.args(args).envs(env.iter().copied()).current_dir(workspace::root()?);
+    let (status, last) =
+        said::run(&mut command).with_context(|| format!("cannot run {}", program.display()))?;
+    Ok(if status.success() {
+        Outcome::Passed
+    } else {
+        Outcome::Failed(format!("{status}\n{last}"))
+    })
 }
 
 fn cargo(args: &[&str]) -> anyhow::Result<Outcome> {
