@@ -13,6 +13,7 @@ mod dist;
 mod eval;
 mod fuzz;
 mod http;
+mod mosquitto;
 mod process;
 mod soak;
 mod system;

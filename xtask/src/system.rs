@@ -10,8 +10,8 @@ use anyhow::{Context as _, bail};
 
 use crate::{process, workspace};
 
-/// Where Debian keeps what is not on everybody's path.
-const MORE_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
+/// Where Debian and others keep what is not on everybody's path.
+const MORE_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/sbin", "/opt/homebrew/sbin"];
 
 /// Installs Debian packages, or says how. Without any there is nothing to do.
 pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {

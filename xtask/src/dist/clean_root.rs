@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use super::{Parts, VERSION, deb, tarball};
 use crate::{
     demo::{fleet, mqtt},
     http,
+    mosquitto::Mosquitto,
     process::{Interrupt, POLL, Process, output_of},
     system, workspace,
 };
@@ -38,11 +39,12 @@ pub(super) fn check(parts: &Parts) -> anyhow::Result<()> {
     let old = deb::write_with(parts, PREVIOUS, "gateway = \"an-older-default\"\n", folder.path())?;
     let new = deb::write(parts, VERSION, folder.path())?;
     installed(&root, &old)?;
-    let broker = Broker::start(folder.path())?;
+    let interrupt = Interrupt::listen()?;
+    let broker = Mosquitto::start(folder.path(), &interrupt)?;
     root.write(CONFIG, &config(broker.address))?;
     // By root, before the service has ever run: what it leaves must not be in the service's way.
     root.run(&["daywise-agent", "check", "--config", &format!("/{CONFIG}")])?;
-    root.works(&broker)?;
+    root.works(broker.address, &interrupt)?;
     updated(&root, &new)?;
     purged(&root)?;
     let other = Root::copy(&base, &folder.path().join("other"))?;
@@ -188,8 +190,7 @@ impl Root {
     }
 
     /// Its agent, as its own user, takes readings and makes them durable.
-    fn works(&self, broker: &Broker) -> anyhow::Result<()> {
-        let interrupt = Interrupt::listen()?;
+    fn works(&self, broker: SocketAddr, interrupt: &Interrupt) -> anyhow::Result<()> {
         let root = self.0.to_str().context("the folder's name is not UTF-8")?;
         let config = format!("/{CONFIG}");
         let user = self.run(&["id", "-u", "daywise"])?;
@@ -198,7 +199,7 @@ impl Root {
         let args = [&user, root, "/usr/bin/daywise-agent", "run", "--config", &config];
         let log = self.0.with_extension("log");
         let mut agent = Process::start(Path::new("chroot"), &args, &log)?;
-        let address = fleet::address(&mut agent, &self.path(STATE), &interrupt)?;
+        let address = fleet::address(&mut agent, &self.path(STATE), interrupt)?;
         let deadline = Instant::now() + PATIENCE;
         let status = || http::get(address, "/status").map(fleet::AgentStatus::new);
         while !status()?.is_connected() {
@@ -206,7 +207,7 @@ impl Root {
             interrupt.pause(POLL)?;
         }
         for number in 0..READINGS {
-            mqtt::publish(broker.address, "readings/room/temperature", &format!("2{number}.5"))?;
+            mqtt::publish(broker, "readings/room/temperature", &format!("2{number}.5"))?;
             // Two readings of one instant are one.
             interrupt.pause(Duration::from_millis(5))?;
         }
@@ -218,35 +219,5 @@ impl Root {
         }
         agent.stop();
         Ok(())
-    }
-}
-
-/// A mosquitto for the agent in the root.
-struct Broker {
-    address: SocketAddr,
-    _process: Process,
-}
-
-impl Broker {
-    fn start(folder: &Path) -> anyhow::Result<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.context("no free port")?;
-        let config = folder.join("mosquitto.conf");
-        let text = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n",
-            address.port()
-        );
-        fs::write(&config, text).context("cannot write the broker's config")?;
-        let program = system::find("mosquitto").context("mosquitto is missing")?;
-        let config = config.to_str().context("the folder's name is not UTF-8")?;
-        let log = folder.join("mosquitto.log");
-        let mut process = Process::start(&program, &["-c", config], &log)?;
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            process.check_running()?;
-            ensure!(Instant::now() < deadline, "mosquitto does not answer");
-            std::thread::sleep(POLL);
-        }
-        Ok(Self { address, _process: process })
     }
 }

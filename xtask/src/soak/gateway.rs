@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::BufWriter,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     thread::{self, JoinHandle},
@@ -16,18 +16,12 @@ use super::readings;
 use crate::{
     demo::fleet::{AgentStatus, address},
     http,
+    mosquitto::Mosquitto,
     process::{Interrupt, POLL, Process},
 };
 
 /// Under the readings' own filter, so that ticks stay between the readings.
 const CLOCK_TOPIC: &str = "readings/_clock";
-/// Where Debian and others put it.
-const MOSQUITTO: [&str; 4] = [
-    "/usr/sbin/mosquitto",
-    "/usr/local/sbin/mosquitto",
-    "/usr/bin/mosquitto",
-    "/opt/homebrew/sbin/mosquitto",
-];
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// After the last reading the clock moves on by this, so that the last day closes.
 const THEN_ADVANCE: &str = "3h";
@@ -50,17 +44,16 @@ pub(super) struct Gateway {
     // Dropped in this order: their broker last.
     agent: Process,
     server: Process,
-    mosquitto: Process,
+    mosquitto: Mosquitto,
     program: PathBuf,
     agent_http: SocketAddr,
-    broker: SocketAddr,
     dir: PathBuf,
 }
 
 impl Gateway {
     pub(super) fn start(dir: &Path, setup: &Setup, interrupt: &Interrupt) -> anyhow::Result<Self> {
-        let broker = free_address()?;
-        let mosquitto = start_mosquitto(dir, broker, interrupt)?;
+        let mosquitto = Mosquitto::start(dir, interrupt)?;
+        let broker = mosquitto.address;
         let (server_dir, agent_dir) = (dir.join("server"), dir.join("agent"));
         for made in [&server_dir, &agent_dir] {
             fs::create_dir_all(made).with_context(|| format!("cannot make {}", made.display()))?;
@@ -80,7 +73,7 @@ impl Gateway {
         let mut agent = start(&program, "agent", toml, &setup.environment)?;
         let agent_http = address(&mut agent, &agent_dir, interrupt)?;
         let dir = dir.to_path_buf();
-        let mut gateway = Self { agent, server, mosquitto, program, agent_http, broker, dir };
+        let mut gateway = Self { agent, server, mosquitto, program, agent_http, dir };
         let deadline = Instant::now() + START_PATIENCE;
         while !gateway.status()?.is_connected() {
             if Instant::now() > deadline {
@@ -115,7 +108,7 @@ impl Gateway {
     /// Begins to feed it.
     pub(super) fn feed(&self, sensors: u32, days: u16, speed: &str) -> anyhow::Result<Feed> {
         let log = fs::File::create(self.dir.join("replay.log")).context("cannot write a log")?;
-        let broker = format!("mqtt://{}", self.broker);
+        let broker = format!("mqtt://{}", self.mosquitto.address);
         let mut replay = Command::new(&self.program)
             .args(["replay", "--csv", "-", "--broker", &broker, "--speed", speed])
             .args(["--clock-topic", CLOCK_TOPIC, "--then-advance", THEN_ADVANCE])
@@ -177,40 +170,6 @@ impl Drop for Feed {
             drop(self.replay.wait());
         }
     }
-}
-
-fn start_mosquitto(
-    dir: &Path,
-    broker: SocketAddr,
-    interrupt: &Interrupt,
-) -> anyhow::Result<Process> {
-    let program = MOSQUITTO.iter().map(Path::new).find(|place| place.exists());
-    let program = program.context("mosquitto is needed: apt-get install mosquitto")?;
-    // As root it would otherwise change to a user that cannot read the folder.
-    let config = format!(
-        "listener {} {}\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n\
-         log_dest stderr\nlog_type error\nlog_type warning\nuser root\n",
-        broker.port(),
-        broker.ip()
-    );
-    let path = dir.join("mosquitto.conf");
-    fs::write(&path, config).context("cannot write mosquitto's config")?;
-    let path = path.to_str().context("the folder's name is not UTF-8")?;
-    let mut process = Process::start(program, &["-c", path], &dir.join("mosquitto.log"))?;
-    let deadline = Instant::now() + START_PATIENCE;
-    while TcpStream::connect(broker).is_err() {
-        process.check_running()?;
-        if Instant::now() > deadline {
-            bail!("mosquitto does not answer:\n{}", process.log_tail());
-        }
-        interrupt.pause(POLL)?;
-    }
-    Ok(process)
-}
-
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
-    listener.local_addr().context("cannot find a free port")
 }
 
 fn bytes_below(dir: &Path) -> u64 {
