@@ -14,17 +14,18 @@ use crate::{process, workspace};
 const MORE_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/sbin", "/opt/homebrew/sbin"];
 
 /// Installs Debian packages, or says how. Without any there is nothing to do.
-pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn install(packages: &[impl AsRef<str>]) -> anyhow::Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
+    let packages: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
     let names = packages.join(" ");
     if !(is_debian() && is_root()) {
         let install = format!("sudo apt-get update && sudo apt-get install -y {names}");
         bail!("missing: {names}; on Debian run: {install}");
     }
     apt_get(&["update", "-q"])?;
-    apt_get(&[&["install", "-q", "-y", "--no-install-recommends"], packages].concat())
+    apt_get(&[&["install", "-q", "-y", "--no-install-recommends"], &*packages].concat())
 }
 
 fn apt_get(args: &[&str]) -> anyhow::Result<()> {

@@ -125,10 +125,10 @@ fn targets(args: &CrossArgs) -> anyhow::Result<Vec<Target>> {
     wanted.map(|(triple, boards)| Target::new(&triple, &boards)).collect()
 }
 
-fn missing_packages(targets: &[Target]) -> Vec<&'static str> {
-    let mut missing: Vec<&str> = targets.iter().flat_map(Target::missing_packages).collect();
+fn missing_packages(targets: &[Target]) -> Vec<String> {
+    let mut missing: Vec<_> = targets.iter().flat_map(Target::missing_packages).collect();
     if system::find("mosquitto").is_none() {
-        missing.push("mosquitto");
+        missing.push("mosquitto".to_owned());
     }
     missing.sort_unstable();
     missing.dedup();

@@ -32,16 +32,32 @@ enum Linker {
     /// written in C.
     Rust,
     /// Debian's cross compiler, and the C library of its own package.
-    Cross {
-        /// The program.
-        program: &'static str,
-        /// Who has it.
-        package: &'static str,
-        /// The first thing that is linked.
-        start: &'static str,
-        /// Who has that.
-        start_package: &'static str,
-    },
+    Cross(CrossCompiler),
+}
+
+/// One of Debian's cross compilers, all of which are named alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CrossCompiler {
+    /// Debian's word for what it compiles for, which its program and folder are named after.
+    machine: &'static str,
+    /// The architecture whose C library that is.
+    library: &'static str,
+}
+
+impl CrossCompiler {
+    fn program(self) -> String {
+        format!("{}-gcc", self.machine)
+    }
+
+    /// Files that must be here, and the packages that have them: the compiler recommends its C
+    /// library only, whose first file to be linked is looked for.
+    fn needs(self) -> [(String, String); 2] {
+        let Self { machine, library } = self;
+        [
+            (self.program(), format!("gcc-{}", machine.replace('_', "-"))),
+            (format!("/usr/{machine}/lib/crt1.o"), format!("libc6-dev-{library}-cross")),
+        ]
+    }
 }
 
 /// Where the standard library is from.
@@ -53,16 +69,15 @@ enum StandardLibrary {
     Sources,
 }
 
+const fn cross(machine: &'static str, library: &'static str) -> Linker {
+    Linker::Cross(CrossCompiler { machine, library })
+}
+
 const TOOLCHAINS: [Toolchain; 6] = [
     Toolchain {
         triple: "x86_64-unknown-linux-gnu",
         debian: Some("amd64"),
-        linker: Linker::Cross {
-            program: "x86_64-linux-gnu-gcc",
-            package: "gcc-x86-64-linux-gnu",
-            start: "/usr/x86_64-linux-gnu/lib/crt1.o",
-            start_package: "libc6-dev-amd64-cross",
-        },
+        linker: cross("x86_64-linux-gnu", "amd64"),
         emulator: &["qemu-x86_64-static", "-L", "/usr/x86_64-linux-gnu"],
         flags: &[],
         standard_library: StandardLibrary::Built,
@@ -88,12 +103,7 @@ const TOOLCHAINS: [Toolchain; 6] = [
         triple: "aarch64-unknown-linux-gnu",
         // Of two C libraries for one architecture the static one runs everywhere.
         debian: None,
-        linker: Linker::Cross {
-            program: "aarch64-linux-gnu-gcc",
-            package: "gcc-aarch64-linux-gnu",
-            start: "/usr/aarch64-linux-gnu/lib/crt1.o",
-            start_package: "libc6-dev-arm64-cross",
-        },
+        linker: cross("aarch64-linux-gnu", "arm64"),
         emulator: &["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"],
         flags: &[],
         standard_library: StandardLibrary::Built,
@@ -101,12 +111,7 @@ const TOOLCHAINS: [Toolchain; 6] = [
     Toolchain {
         triple: "armv7-unknown-linux-gnueabihf",
         debian: Some("armhf"),
-        linker: Linker::Cross {
-            program: "arm-linux-gnueabihf-gcc",
-            package: "gcc-arm-linux-gnueabihf",
-            start: "/usr/arm-linux-gnueabihf/lib/crt1.o",
-            start_package: "libc6-dev-armhf-cross",
-        },
+        linker: cross("arm-linux-gnueabihf", "armhf"),
         emulator: &["qemu-arm-static", "-L", "/usr/arm-linux-gnueabihf"],
         flags: &[],
         standard_library: StandardLibrary::Built,
@@ -116,12 +121,7 @@ const TOOLCHAINS: [Toolchain; 6] = [
     Toolchain {
         triple: "arm-unknown-linux-gnueabi",
         debian: None,
-        linker: Linker::Cross {
-            program: "arm-linux-gnueabi-gcc",
-            package: "gcc-arm-linux-gnueabi",
-            start: "/usr/arm-linux-gnueabi/lib/crt1.o",
-            start_package: "libc6-dev-armel-cross",
-        },
+        linker: cross("arm-linux-gnueabi", "armel"),
         // No processor that could do more.
         emulator: &["qemu-arm-static", "-cpu", "arm1176"],
         flags: &["-Ctarget-feature=+crt-static,+vfp2"],
@@ -157,13 +157,13 @@ impl Target {
     }
 
     /// The Debian packages that are missing here.
-    pub(crate) fn missing_packages(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn missing_packages(&self) -> impl Iterator<Item = String> {
         let mut needs = Vec::new();
         if !self.is_native() {
-            needs.extend(self.toolchain.emulator.first().map(|qemu| (*qemu, "qemu-user-static")));
-            if let Linker::Cross { program, package, start, start_package } = self.toolchain.linker
-            {
-                needs.extend([(program, package), (start, start_package)]);
+            let emulator = self.toolchain.emulator.first();
+            needs.extend(emulator.map(|&qemu| (qemu.to_owned(), "qemu-user-static".to_owned())));
+            if let Linker::Cross(compiler) = self.toolchain.linker {
+                needs.extend(compiler.needs());
             }
         }
         let is_there = |what: &str| match what.starts_with('/') {
@@ -201,10 +201,10 @@ impl Target {
         let mut environment = Vec::new();
         match self.toolchain.linker {
             Linker::Rust => environment.push((of_target("LINKER"), "rust-lld".to_owned())),
-            Linker::Cross { program, .. } if !self.is_native() => {
-                environment.push((of_target("LINKER"), program.to_owned()));
+            Linker::Cross(compiler) if !self.is_native() => {
+                environment.push((of_target("LINKER"), compiler.program()));
             }
-            Linker::Cross { .. } => {}
+            Linker::Cross(_) => {}
         }
         if !self.is_native() {
             environment.push((of_target("RUNNER"), self.toolchain.emulator.join(" ")));
@@ -249,6 +249,19 @@ mod tests {
             let smallest = boards.iter().map(|b| b.budget.binary_mb).min().unwrap();
             assert_eq!(target.budget_bytes, u64::from(smallest) * 1_000_000);
         }
+    }
+
+    #[test]
+    fn cross_compilers_are_named_as_debian_does() {
+        let named = |linker, program: &str, packages: [&str; 2]| {
+            let Linker::Cross(compiler) = linker else { panic!("{linker:?}") };
+            assert_eq!(compiler.program(), program);
+            assert_eq!(compiler.needs().map(|(_, package)| package), packages);
+        };
+        let packages = ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"];
+        named(TOOLCHAINS[0].linker, "x86_64-linux-gnu-gcc", packages);
+        let packages = ["gcc-arm-linux-gnueabi", "libc6-dev-armel-cross"];
+        named(TOOLCHAINS[5].linker, "arm-linux-gnueabi-gcc", packages);
     }
 
     #[test]

@@ -108,8 +108,7 @@ pub(crate) fn package(triple: &str, out: &Path) -> anyhow::Result<PathBuf> {
 impl Parts {
     fn build(triple: &str, boards: Vec<Board>, pages: &Path) -> anyhow::Result<Self> {
         let target = Target::new(triple, &boards)?;
-        let missing: Vec<&str> = target.missing_packages().collect();
-        system::install(&missing)?;
+        system::install(&target.missing_packages().collect::<Vec<_>>())?;
         target.add_standard_library()?;
         let agent = cross::build_agent(&target)?;
         let bytes = fs::metadata(&agent).context("the agent is gone")?.len();
