@@ -1,13 +1,17 @@
 //! `inspect`: lists what a stopped agent's store holds, one JSON object a line.
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufWriter, Write},
+    ops::ControlFlow,
     path::PathBuf,
 };
 
 use clap::{Args, Subcommand};
 use daywise_core::{
     features::Features,
+    reading::{Sample, SensorIx},
+    time::LocalDate,
     wire::{Entry, Item},
 };
 use serde_json::{Map, Value, json};
@@ -34,7 +38,7 @@ pub struct InspectArgs {
 pub enum What {
     /// Every sensor with its number and quantity.
     Sensors,
-    /// Every computed sensor-day that is kept, with features and prediction.
+    /// Every computed sensor-day that is kept, by day and sensor, with features and prediction.
     Days,
     /// Every open day, with the samples of each sensor so far.
     OpenDays,
@@ -90,11 +94,29 @@ fn list_sensors(store: &Store, out: &mut impl Write) -> Result<(), InspectError>
     Ok(())
 }
 
+/// The sensors' ids by their numbers.
+struct Ids(BTreeMap<SensorIx, String>);
+
+impl Ids {
+    fn of(store: &Store) -> Result<Self, InspectError> {
+        let sensors = store.sensors().map_err(InspectError::Read)?;
+        Ok(Self(sensors.into_iter().map(|sensor| (sensor.ix, sensor.id)).collect()))
+    }
+
+    /// The sensor's id; its number where its record was damaged.
+    fn name(&self, sensor: SensorIx) -> Value {
+        self.0.get(&sensor).map_or_else(|| json!(sensor.0), |id| json!(id))
+    }
+}
+
 fn list_days(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
-    for sensor in store.sensors().map_err(InspectError::Read)? {
-        for (date, record) in store.days_of(sensor.ix).map_err(InspectError::Read)? {
-            let line = json!({
-                "sensor": sensor.id,
+    let ids = Ids::of(store)?;
+    let mut printed = Ok(());
+    let read = store.day_records(&mut |date, sensor, record| {
+        printed = print(
+            out,
+            &json!({
+                "sensor": ids.name(sensor),
                 "day": date.to_string(),
                 "revision": record.revision,
                 "samples": record.samples,
@@ -105,11 +127,11 @@ fn list_days(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
                 "score": record.score,
                 "reasons": record.reasons,
                 "drift": record.drift,
-            });
-            print(out, &line)?;
-        }
-    }
-    Ok(())
+            }),
+        );
+        while_fine(&printed)
+    });
+    read.map_err(InspectError::Read).and(printed)
 }
 
 fn named(features: &Features) -> Map<String, Value> {
@@ -118,35 +140,42 @@ fn named(features: &Features) -> Map<String, Value> {
 }
 
 fn list_open_days(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
-    let sensors = store.sensors().map_err(InspectError::Read)?;
-    for day in store.open_days() {
-        for sensor in &sensors {
-            let samples = store.chunk(day.date, sensor.ix).map_err(InspectError::Read)?.len();
-            if samples > 0 {
-                let date = day.date.to_string();
-                print(out, &json!({ "day": date, "sensor": sensor.id, "samples": samples }))?;
+    let dates = store.open_days().into_iter().map(|day| day.date);
+    each_chunk(store, dates, |date, sensor, samples| {
+        print(out, &json!({ "day": date, "sensor": sensor, "samples": samples.len() }))
+    })
+}
+
+fn list_samples(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
+    each_chunk(store, store.dates(), |date, sensor, samples| {
+        let (times, values): (Vec<i64>, Vec<f64>) =
+            samples.iter().map(|sample| (sample.at.0, sample.value)).unzip();
+        print(out, &json!({ "day": date, "sensor": sensor, "ts": times, "values": values }))
+    })
+}
+
+/// Shows the samples of each sensor on each of those days, but for days without any.
+fn each_chunk(
+    store: &Store,
+    dates: impl IntoIterator<Item = LocalDate>,
+    mut show: impl FnMut(&str, Value, &[Sample]) -> Result<(), InspectError>,
+) -> Result<(), InspectError> {
+    let ids = Ids::of(store)?;
+    for date in dates {
+        let (day, mut shown) = (date.to_string(), Ok(()));
+        let read = store.chunks(date, &mut |sensor, samples| {
+            if !samples.is_empty() {
+                shown = show(&day, ids.name(sensor), &samples);
             }
-        }
+            while_fine(&shown)
+        });
+        read.map_err(InspectError::Read).and(shown)?;
     }
     Ok(())
 }
 
-fn list_samples(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {
-    let sensors = store.sensors().map_err(InspectError::Read)?;
-    for date in store.dates() {
-        for sensor in &sensors {
-            let samples = store.chunk(date, sensor.ix).map_err(InspectError::Read)?;
-            if !samples.is_empty() {
-                let (times, values): (Vec<i64>, Vec<f64>) =
-                    samples.iter().map(|sample| (sample.at.0, sample.value)).unzip();
-                let date = date.to_string();
-                let line =
-                    json!({ "day": date, "sensor": sensor.id, "ts": times, "values": values });
-                print(out, &line)?;
-            }
-        }
-    }
-    Ok(())
+fn while_fine(result: &Result<(), InspectError>) -> ControlFlow<()> {
+    if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 fn list_outbox(store: &Store, out: &mut impl Write) -> Result<(), InspectError> {

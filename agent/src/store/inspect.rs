@@ -92,19 +92,4 @@ impl Store {
             }
         })
     }
-
-    /// All days that are kept of one sensor, by date.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn days_of(&self, sensor: SensorIx) -> Result<Vec<(LocalDate, DayRecord)>, StoreError> {
-        let mut days = Vec::new();
-        self.day_records(&mut |date, of, day| {
-            if of == sensor {
-                days.push((date, day));
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(days)
-    }
 }

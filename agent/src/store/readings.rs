@@ -1,6 +1,6 @@
 //! Readings: from the journal into blocks, and back out of both.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use daywise_core::{
     block,
@@ -237,15 +237,42 @@ impl Store {
         Ok(samples)
     }
 
-    /// The sensors with readings on `date`, by number.
+    /// Shows the samples of each sensor of `date`, by number and in the order they arrived, until
+    /// `visit` breaks: all of a date's [chunks](Self::chunk) with the journal read once. A sensor
+    /// whose samples are damaged may have none.
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn sensors_of(&self, date: LocalDate) -> Result<Vec<SensorIx>, StoreError> {
+    pub fn chunks(
+        &self,
+        date: LocalDate,
+        visit: &mut dyn FnMut(SensorIx, Vec<Sample>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let mut state = self.ready()?;
-        self.sensors_with_readings(&mut state, date)
+        let mut newest: BTreeMap<SensorIx, Vec<Sample>> = BTreeMap::new();
+        self.journal_readings(&state, &mut |(of, sensor, sample)| {
+            if of == date {
+                newest.entry(sensor).or_default().push(sample);
+            }
+        })?;
+        let bytes = state.chunk_bytes(date);
+        let mut damage = self.damaged.in_chunks(date);
+        let folded = state.chunks.sensors(date, bytes, &mut damage)?;
+        for sensor in folded {
+            newest.entry(sensor).or_default();
+        }
+        for (sensor, newest) in newest {
+            let mut samples = Vec::new();
+            state.chunks.read(date, bytes, sensor, &mut samples, &mut damage)?;
+            samples.extend(newest);
+            if visit(sensor, samples).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
+    /// The sensors with readings on `date`, by number.
     pub(super) fn sensors_with_readings(
         &self,
         state: &mut State,

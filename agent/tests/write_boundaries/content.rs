@@ -52,9 +52,11 @@ impl Content {
         let known = |date| store.local_day(date).map(|_| (date, open.contains(&date)));
         let mut samples: BTreeMap<SensorDayKey, Vec<Sample>> = BTreeMap::new();
         for date in (0..DATES).map(LocalDate) {
-            for sensor in store.sensors_of(date).unwrap() {
-                samples.insert((date, sensor), store.chunk(date, sensor).unwrap());
-            }
+            let mut keep = |sensor, chunk| {
+                samples.insert((date, sensor), chunk);
+                ControlFlow::Continue(())
+            };
+            store.chunks(date, &mut keep).unwrap();
         }
         let mut records = BTreeMap::new();
         let mut keep = |date, sensor, record| {

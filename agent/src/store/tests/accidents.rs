@@ -150,7 +150,13 @@ fn a_days_file_that_was_cut_short_gives_what_is_left() {
     assert_eq!(store.chunk(LocalDate(0), SensorIx(0)).unwrap().len(), 3);
     assert_eq!(store.chunk(LocalDate(0), SensorIx(2)).unwrap(), []);
     assert_eq!(store.stats().damaged, 1);
-    assert_eq!(store.sensors_of(LocalDate(0)).unwrap().len(), 3);
+    let mut samples = Vec::new();
+    let mut count = |_, chunk: Vec<Sample>| {
+        samples.push(chunk.len());
+        ControlFlow::Continue(())
+    };
+    store.chunks(LocalDate(0), &mut count).unwrap();
+    assert_eq!(samples, [3, 3, 0]);
 }
 
 /// What a crash leaves between a fold's files and its change in the tree.

@@ -103,11 +103,19 @@ impl Content {
             let expected = if open.contains(&date) { chunk.as_slice() } else { &[] };
             let restored = restored.get(&(date, ix)).map_or(&[][..], Vec::as_slice);
             assert_eq!(restored, expected, "restore gives the open days' chunks");
-            assert_eq!(store.sensors_of(date).unwrap().contains(&ix), !chunk.is_empty());
             if !chunk.is_empty() {
                 samples.insert((date, ix), chunk);
             }
         }
+        let mut at_once = BTreeMap::new();
+        for date in (0..DATES).map(LocalDate) {
+            let mut keep = |ix, chunk| {
+                at_once.insert((date, ix), chunk);
+                ControlFlow::Continue(())
+            };
+            store.chunks(date, &mut keep).unwrap();
+        }
+        assert_eq!(at_once, samples, "all of a day at once gives what each sensor's does");
         let record = |(date, ix)| Some(((date, ix), store.day_record(date, ix).unwrap()?));
         let state = |ix| Some((SensorIx(ix), store.sensor_state(SensorIx(ix)).unwrap()?));
         let known = |date| store.local_day(date).map(|_| (date, open.contains(&date)));
