@@ -103,9 +103,11 @@ pub(crate) fn run(args: &CrossArgs) -> anyhow::Result<()> {
     if bad.is_empty() { Ok(()) } else { bail!("not as it must be: {}", bad.join(", ")) }
 }
 
-/// The agent as the 64-bit ARM package has it, static and built for size, for this machine.
-pub(crate) fn build_static_here(board: &Board) -> anyhow::Result<PathBuf> {
-    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+/// The agent as that board's package has it, built for size and with its kind of C library, but
+/// for this machine.
+pub(crate) fn build_here(board: &Board) -> anyhow::Result<PathBuf> {
+    let library = if board.triple.ends_with("musl") { "musl" } else { "gnu" };
+    let triple = format!("{}-unknown-linux-{library}", std::env::consts::ARCH);
     let target = Target::new(&triple, std::slice::from_ref(board))?;
     target.add_standard_library()?;
     build::agent(&target)

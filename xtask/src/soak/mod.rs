@@ -5,8 +5,8 @@
 //! flash depends on how many readings a commit holds, so commits are cut as they would be in real
 //! time: every so many readings as come within the config's `commit_every`.
 //!
-//! The agent is built as the package for 64-bit ARM boards has it, static and for size, because how
-//! much memory stays with a process is up to its C library.
+//! The agent is built as the board's package has it, for size and with the same C library, because
+//! how much memory stays with a process is up to that.
 //!
 //! Each simulated day is one line: memory, store, flash. At its end the run is judged: memory keeps
 //! the board's budget and does not grow, the store is at most twice what is live in it, the board's
@@ -117,7 +117,7 @@ pub(crate) fn run(args: &SoakArgs) -> anyhow::Result<()> {
 /// Builds both programs and puts them into a folder in `dir`.
 fn build(board: &Board, dir: &Path) -> anyhow::Result<PathBuf> {
     let server = crate::demo::build()?.join("daywise-server");
-    let agent = cross::build_static_here(board)?;
+    let agent = cross::build_here(board)?;
     let programs = dir.join("programs");
     std::fs::create_dir(&programs).context("cannot make a folder for the programs")?;
     for program in [server, agent] {
