@@ -71,7 +71,7 @@ pub struct Service {
 
 /// Of a board that nobody described.
 pub const UNKNOWN: Budget =
-    Budget { agent_memory_mb: 16, sensors: 2_000, flash_writes_mb_per_day: 150, binary_mb: 6 };
+    Budget { agent_memory_mb: 24, sensors: 2_000, flash_writes_mb_per_day: 150, binary_mb: 6 };
 
 impl Board {
     /// Whether what the file says can be true, and fits together.
