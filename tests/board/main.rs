@@ -81,7 +81,7 @@ struct Args {
     #[arg(long)]
     memory_max_mb: u32,
     /// How often the power is cut.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     cuts: u32,
     /// Decides when.
     #[arg(long)]
@@ -108,9 +108,12 @@ fn main() -> ExitCode {
             found.look(&guest);
             guest.cut_power();
             eprintln!("board: power cut {cut}, after {} readings; booting again", sensors.sent());
+            if cut == args.cuts {
+                untimed(&broker);
+            }
             guest.boot();
         }
-        untimed(&broker, &mut found);
+        found.connected_ms = now_ms();
         wait_for_clock(&guest);
         found.look(&guest);
         sensors.stop();
@@ -127,10 +130,11 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Sensors without a clock, while the board's own still says 2000.
-fn untimed(broker: &Mosquitto, found: &mut Found) {
+/// Sensors without a clock, while the board is off: the first that the broker has for it, so that
+/// they come as it connects, its own clock still in 2000. Behind all that is published while it
+/// boots, a slow machine would bring them only after its clock is set.
+fn untimed(broker: &Mosquitto) {
     let mut publisher = Publisher::connect(&broker.url());
-    found.untimed_from_ms = now_ms();
     for (sensor, value) in UNTIMED {
         publish_untimed(&mut publisher, sensor, value);
     }
@@ -160,7 +164,8 @@ fn wait_until_quiet(guest: &Guest) {
 #[derive(Debug, Default)]
 struct Found {
     rss_kb: u64,
-    untimed_from_ms: i64,
+    /// When the board had come up for the last time.
+    connected_ms: i64,
     refused: BTreeMap<String, u64>,
 }
 
@@ -178,7 +183,7 @@ impl Found {
     fn judge(&self, args: &Args, guest: &Guest, truth: &Truth) -> Value {
         let kept = Kept::read(&guest.file("/samples.jsonl"));
         let mut problems = kept.differences(truth);
-        problems.extend(kept.untimed(self.untimed_from_ms));
+        problems.extend(kept.untimed(self.connected_ms));
         let peak_kb = guest.said("peak_kb=").and_then(|text| text.parse::<u64>().ok());
         if self.rss_kb == 0 || self.rss_kb > args.agent_memory_mb * 1_024 {
             problems.push(format!("{} KB resident of {} MB", self.rss_kb, args.agent_memory_mb));
@@ -273,17 +278,17 @@ impl Kept {
     }
 
     /// What came without a time while the clock was wrong has the time at which it came.
-    fn untimed(&self, from_ms: i64) -> Vec<String> {
+    fn untimed(&self, came_ms: i64) -> Vec<String> {
         let mut problems = Vec::new();
         for (sensor, value) in UNTIMED {
             let own = self.samples.iter().find(|((name, _), _)| name == sensor);
             let is_right = own.is_some_and(|((_, at), (day, kept))| {
-                (at - from_ms).abs() < CLOCK_TOLERANCE_MS
+                (at - came_ms).abs() < CLOCK_TOLERANCE_MS
                     && *kept == value
                     && *day == local_day(*at)
             });
             if !is_right {
-                problems.push(format!("{sensor} of {from_ms} is {own:?}"));
+                problems.push(format!("{sensor}, which came at {came_ms}, is {own:?}"));
             }
         }
         problems
