@@ -17,21 +17,23 @@ begin() {
     echo "board: booted, the clock says $(date -u +%Y-%m-%dT%H:%M:%S)"
 }
 
-# The network tells the time a while after the agent has started.
-tell_the_time() {
-    sleep "$(said clock_after_s)"
-    read -r uptime _ </proc/uptime
-    date -u -s "@$(($(said epoch_s) + ${uptime%.*}))" >/dev/null
+# The network tells the time, in seconds since 1970.
+set_the_clock() {
+    date -u -s "@$1" >/dev/null
     mkdir -p /run/systemd/timesync
     touch /run/systemd/timesync/synchronized
     echo "board: the clock is set to $(date -u +%Y-%m-%dT%H:%M:%S)"
 }
 
-# "stop" on the console ends the agent, lists its readings, and switches the board off.
+# On the console "time" sets the clock, and "stop" ends the agent, lists its readings, and switches
+# the board off.
 go_on() {
-    tell_the_time &
-    while read -r line; do
-        [ "$line" = stop ] && break
+    echo "board: listens"
+    while read -r line argument; do
+        case "$line" in
+        time) set_the_clock "$argument" ;;
+        stop) break ;;
+        esac
     done
     agent=daywise-agent.service
     pid=$(systemctl show --value -p MainPID "$agent")

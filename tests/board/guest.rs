@@ -19,8 +19,6 @@ use crate::{Args, sensors::now_ms};
 
 /// Emulated on a busy machine; on an idle one it takes a few seconds.
 const BOOT: Duration = Duration::from_secs(120);
-/// How long the agent is up before the network tells the time.
-pub(crate) const CLOCK_AFTER_S: u32 = 8;
 
 /// The board.
 pub(crate) struct Guest {
@@ -71,8 +69,8 @@ impl Guest {
             let machine = self.machine.as_mut().unwrap();
             assert!(machine.try_wait().unwrap().is_none(), "it went off: {}", self.console());
             // Before that its network takes a connection and leaves it hanging.
-            let booted = self.console().matches("board: booted").count();
-            u32::try_from(booted).is_ok_and(|booted| booted == self.boots)
+            let listens = self.console().matches("board: listens").count();
+            u32::try_from(listens).is_ok_and(|listens| listens == self.boots)
                 && self.status().is_some_and(|status| !status["mqtt_protocol"].is_null())
         });
         assert!(is_up, "the board does not come up: {}", self.console());
@@ -81,14 +79,7 @@ impl Guest {
 
     fn arguments(&self) -> Vec<String> {
         let Args { kernel, initramfs, disk, ram_mb, cores, .. } = &self.args;
-        let now = now_ms() / 1_000;
-        let told = [
-            ("broker", self.broker.clone()),
-            ("clock_after_s", CLOCK_AFTER_S.to_string()),
-            ("epoch_s", now.to_string()),
-        ];
-        let told: String =
-            told.iter().map(|(name, value)| format!(" daywise.{name}={value}")).collect();
+        let broker = &self.broker;
         let text = format!(
             "-machine virt -cpu cortex-a53 -smp {cores} -m {ram_mb} -display none -no-reboot \
              -serial stdio -monitor none -rtc base=2000-01-01T00:00:00 \
@@ -98,7 +89,12 @@ impl Guest {
         let pairs = [
             ("-kernel", kernel.display().to_string()),
             ("-initrd", initramfs.display().to_string()),
-            ("-append", format!("console=ttyAMA0 quiet panic=1 systemd.show_status=false{told}")),
+            (
+                "-append",
+                format!(
+                    "console=ttyAMA0 quiet panic=1 systemd.show_status=false daywise.broker={broker}"
+                ),
+            ),
             ("-drive", format!("file={},format=raw,if=none,id=card", disk.display())),
             ("-netdev", format!("user,id=net,hostfwd=tcp:127.0.0.1:{}-:8080", self.port)),
         ];
@@ -121,10 +117,21 @@ impl Guest {
         machine.wait().unwrap();
     }
 
+    /// Says something on its console.
+    fn say(&mut self, line: &str) {
+        let machine = self.machine.as_mut().unwrap();
+        writeln!(machine.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Until then its clock goes on from 2000.
+    pub(crate) fn tell_the_time(&mut self) {
+        self.say(&format!("time {}", now_ms() / 1_000));
+    }
+
     /// Ends the agent as a service manager would, lists its readings, and switches off.
     pub(crate) fn stop(&mut self) {
+        self.say("stop");
         let mut machine = self.machine.take().unwrap();
-        machine.stdin.as_mut().unwrap().write_all(b"stop\n").unwrap();
         wait_for("the board switches itself off", BOOT, || machine.try_wait().unwrap());
     }
 

@@ -22,6 +22,7 @@ mod sensors;
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::PathBuf,
     process::ExitCode,
     thread::{scope, sleep},
@@ -37,12 +38,14 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
 use crate::{
-    guest::{CLOCK_AFTER_S, Guest},
+    guest::Guest,
     sensors::{Sensors, Truth, now_ms, publish_untimed},
 };
 
 /// A board runs between these many milliseconds before its power is cut.
 const UNDER_LOAD_MS: (u64, u64) = (2_000, 25_000);
+/// After its agent has connected its clock is wrong for so long, at most.
+const CLOCK_WRONG_MS: u64 = 8_000;
 /// Nothing new for so long: the agent has all that the broker had for it.
 const QUIET: Duration = Duration::from_secs(6);
 /// Unacknowledged messages that the broker gives.
@@ -95,7 +98,7 @@ fn main() -> ExitCode {
     let mut guest = Guest::new(&args, &scratch, broker.port());
     // Those without a clock are of the board's number, too.
     let sensors = Sensors::new(args.sensors.saturating_sub(UNTIMED.len() as u64));
-    let mut found = Found::default();
+    let mut found = Found { rss_kb: 0, untimed_came_ms: 0..=0, refused: BTreeMap::new() };
 
     guest.boot();
     eprintln!("board: up, its agent is connected; {} sensors begin", args.sensors);
@@ -104,7 +107,11 @@ fn main() -> ExitCode {
         scope.spawn(|| sensors.run(publisher));
         let mut random = Random::seeded(args.seed);
         for cut in 1..=args.cuts {
-            sleep(Duration::from_millis(random.between(UNDER_LOAD_MS.0, UNDER_LOAD_MS.1)));
+            let under_load = random.between(UNDER_LOAD_MS.0, UNDER_LOAD_MS.1);
+            let wrong = under_load.min(CLOCK_WRONG_MS);
+            sleep(Duration::from_millis(wrong));
+            guest.tell_the_time();
+            sleep(Duration::from_millis(under_load - wrong));
             found.look(&guest);
             guest.cut_power();
             eprintln!("board: power cut {cut}, after {} readings; booting again", sensors.sent());
@@ -113,7 +120,8 @@ fn main() -> ExitCode {
             }
             guest.boot();
         }
-        found.connected_ms = now_ms();
+        found.untimed_came_ms = wait_for_untimed(&guest, args.sensors);
+        guest.tell_the_time();
         wait_for_clock(&guest);
         found.look(&guest);
         sensors.stop();
@@ -130,15 +138,23 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Sensors without a clock, while the board is off: the first that the broker has for it, so that
-/// they come as it connects, its own clock still in 2000. Behind all that is published while it
-/// boots, a slow machine would bring them only after its clock is set.
+/// Sensors without a clock, while the board is off: the first that the broker has for it.
 fn untimed(broker: &Mosquitto) {
     let mut publisher = Publisher::connect(&broker.url());
     for (sensor, value) in UNTIMED {
         publish_untimed(&mut publisher, sensor, value);
     }
     publisher.flush();
+}
+
+/// From when to when they came: the board is told the time only afterwards.
+fn wait_for_untimed(guest: &Guest, sensors: u64) -> RangeInclusive<i64> {
+    let connected_ms = now_ms();
+    // All others have reported before, or do so meanwhile.
+    wait_until("the board knows every sensor", LONG, || {
+        guest.status().is_some_and(|status| status["sensors"] == sensors)
+    });
+    connected_ms - CLOCK_TOLERANCE_MS..=now_ms() + CLOCK_TOLERANCE_MS
 }
 
 fn wait_for_clock(guest: &Guest) {
@@ -161,11 +177,10 @@ fn wait_until_quiet(guest: &Guest) {
 }
 
 /// What was seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Found {
     rss_kb: u64,
-    /// When the board had come up for the last time.
-    connected_ms: i64,
+    untimed_came_ms: RangeInclusive<i64>,
     refused: BTreeMap<String, u64>,
 }
 
@@ -183,7 +198,7 @@ impl Found {
     fn judge(&self, args: &Args, guest: &Guest, truth: &Truth) -> Value {
         let kept = Kept::read(&guest.file("/samples.jsonl"));
         let mut problems = kept.differences(truth);
-        problems.extend(kept.untimed(self.connected_ms));
+        problems.extend(kept.untimed(&self.untimed_came_ms));
         let peak_kb = guest.said("peak_kb=").and_then(|text| text.parse::<u64>().ok());
         if self.rss_kb == 0 || self.rss_kb > args.agent_memory_mb * 1_024 {
             problems.push(format!("{} KB resident of {} MB", self.rss_kb, args.agent_memory_mb));
@@ -213,7 +228,6 @@ impl Found {
             "kept": kept.samples.len(),
             "days": kept.days(),
             "sensors": args.sensors,
-            "clock_wrong_s": CLOCK_AFTER_S,
             "slowest_boot_s": guest.slowest_boot.as_secs_f64(),
             "rss_kb": self.rss_kb,
             "peak_kb": peak_kb,
@@ -278,17 +292,15 @@ impl Kept {
     }
 
     /// What came without a time while the clock was wrong has the time at which it came.
-    fn untimed(&self, came_ms: i64) -> Vec<String> {
+    fn untimed(&self, came_ms: &RangeInclusive<i64>) -> Vec<String> {
         let mut problems = Vec::new();
         for (sensor, value) in UNTIMED {
             let own = self.samples.iter().find(|((name, _), _)| name == sensor);
             let is_right = own.is_some_and(|((_, at), (day, kept))| {
-                (at - came_ms).abs() < CLOCK_TOLERANCE_MS
-                    && *kept == value
-                    && *day == local_day(*at)
+                came_ms.contains(at) && *kept == value && *day == local_day(*at)
             });
             if !is_right {
-                problems.push(format!("{sensor}, which came at {came_ms}, is {own:?}"));
+                problems.push(format!("{sensor}, which came in {came_ms:?}, is {own:?}"));
             }
         }
         problems

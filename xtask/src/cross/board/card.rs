@@ -103,7 +103,7 @@ pub(super) fn disk(board: &Board, debian: &Debian, folder: &Path) -> anyhow::Res
     for made in ["proc", "sys", "dev", "run", "tmp", "root", "etc/systemd/system", "var/tmp"] {
         fs::create_dir_all(tree.join(made)).context("cannot make the disk")?;
     }
-    for applet in ["sh", "ip", "sed", "tr", "date", "mkdir", "sleep", "touch", "sync"] {
+    for applet in ["sh", "ip", "sed", "tr", "date", "mkdir", "touch", "sync"] {
         let place = tree.join("bin").join(applet);
         if !place.exists() {
             symlink("busybox", place).context("cannot link busybox")?;
